@@ -1,0 +1,42 @@
+# make run    set up, fetch the digits, print the ladder      make lab      open the notebooks in Jupyter
+# make test   set up and check everything                     make outputs  run every notebook on the genuine
+# make clean  remove what the other targets have made                       MNIST digits and save what they print
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: run lab test test-slow outputs clean
+
+run: $(STAMP)
+	$(BIN)/mnist-basics ladder
+
+lab: $(STAMP)
+	$(BIN)/python -m jupyterlab nbs/index.ipynb
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q tests/test_export.py
+	$(BIN)/ruff check
+	$(BIN)/nbdev-test --timing
+	$(BIN)/python -m pytest --ignore tests/test_export.py
+
+test-slow: $(STAMP)
+	$(BIN)/nbdev-test --timing --flags slow
+
+outputs: $(STAMP)
+	$(BIN)/mnist-basics data --source mnist
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace --log-level ERROR \
+		--ExecutePreprocessor.store_widget_state=False nbs/*.ipynb
+	$(BIN)/nbdev-clean
+	$(BIN)/mnist-basics ladder --source mnist --out build/ladder
+	cp build/ladder/ladder.png nbs/ladder.png
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache mnist_basics/__pycache__ tests/__pycache__
+
+$(STAMP): settings.ini setup.py pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "mnist_basics needs Python 3.11 or newer; name one like this: make run PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv, once: PyTorch and its companions are about 6 GB, which takes some minutes."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

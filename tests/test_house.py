@@ -1,0 +1,144 @@
+"""The rules of the house: notebooks as readers should find them, and modules that stand on the floors below."""
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
+MODULES = sorted(file.stem for file in (ROOT / "mnist_basics").glob("[a-z]*.py"))
+FLOOR = {notebook.stem.split("_", 1)[1]: int(notebook.stem[:2]) for notebook in NOTEBOOKS if notebook.stem[:2].isdigit()}
+
+
+def cells(notebook, kind):
+    return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+
+
+@each_notebook
+def test_a_notebook_stands_on_lower_floors_only(notebook):
+    floor = int(notebook.stem[:2]) if notebook.stem[:2].isdigit() else 99
+    for cell in cells(notebook, "code"):
+        for node in ast.walk(ast.parse(source(cell))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module == "mnist_basics":
+                names += [f"mnist_basics.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names.append(node.module)
+            for name in names:
+                if name.startswith("mnist_basics."):
+                    other = FLOOR[name.split(".")[1]]
+                    own_library = other == floor and "#| export" not in source(cell)
+                    assert other < floor or own_library, f"{notebook.stem} imports {name}"
+
+
+@each_notebook
+def test_a_notebook_is_saved_clean_and_with_outputs(notebook):
+    content = json.loads(notebook.read_text())
+    assert "widgets" not in content["metadata"], "GitHub refuses to show it"
+    assert notebook.stat().st_size < 1_000_000
+    outputs = [output for cell in cells(notebook, "code") for output in cell["outputs"]]
+    assert outputs, "run make outputs"
+    assert all(cell["execution_count"] is None for cell in cells(notebook, "code"))
+    assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
+    text = json.dumps(outputs)
+    for place in (str(Path.home()), str(ROOT.parent), "/tmp/"):
+        assert place + ("" if place.endswith("/") else "/") not in text, f"a path of this machine: {place}"
+    assert "as published" in text or notebook.stem[:2] not in ("00", "01", "02", "03", "12"), "not from the genuine sample"
+    assert "could not be downloaded" not in text
+
+
+@each_notebook
+def test_every_picture_is_described_in_words(notebook):
+    for cell in cells(notebook, "code"):
+        for output in cell["outputs"]:
+            if "image/png" in output.get("data", {}):
+                alt = output["metadata"].get("image/png", {}).get("alt", "")
+                assert len(alt) > 20, f"no alt text in the cell: {source(cell)[:80]}"
+
+
+@each_notebook
+def test_a_notebook_is_built_as_the_style_says(notebook):
+    prose, code = [source(cell) for cell in cells(notebook, "markdown")], [source(cell) for cell in cells(notebook, "code")]
+    assert prose[0].startswith("# ") and prose[1].startswith("> ")
+    if notebook.stem == "index":
+        return
+    assert code[0] == f"#| default_exp {notebook.stem.split('_', 1)[1]}"
+    assert "You will be able to" in prose[1] and re.search(r"Allow .* minutes", prose[1])
+    assert "## What you have built" in "\n".join(prose) and "**What still bothers us.**" in "\n".join(prose)
+    questions = prose[-1].count("<details>")
+    assert prose[-1].count("## Questions") == 1 and 3 <= questions <= 6 and prose[-1].count("</details>") == questions
+    assert len(prose) >= 0.6 * len(code)
+
+
+@each_notebook
+def test_no_cell_of_a_lesson_is_long(notebook):
+    for cell in cells(notebook, "code"):
+        lines = source(cell).splitlines()
+        assert "#| export" in lines[0] or len(lines) <= 15, f"{len(lines)} lines: {lines[0]}"
+        assert max(map(len, lines)) <= 104, "a line that is cut off on the page"
+
+
+def public(module):
+    return [(name, getattr(module, name)) for name in module.__all__ if callable(getattr(module, name))]
+
+
+@pytest.mark.parametrize("stem", MODULES)
+def test_every_public_name_is_explained(stem):
+    from fastcore.docments import docments
+    module = import_module(f"mnist_basics.{stem}")
+    for name, thing in public(module):
+        assert inspect.getdoc(thing), f"{stem}.{name} has no docstring"
+        functions = [thing] if inspect.isfunction(thing) else [
+            method for key, method in vars(thing).items() if inspect.isfunction(method) and not key.startswith("_")]
+        for function in functions:
+            assert inspect.getdoc(function), f"{stem}.{name}.{function.__name__} has no docstring"
+            assert len(inspect.getdoc(function).splitlines()[0]) <= 100
+            for parameter, comment in docments(function).items():
+                if parameter not in ("return", "self", "cls"):
+                    assert comment, f"{stem}.{name}: the parameter {parameter} of {function.__name__} is not explained"
+
+
+@pytest.mark.parametrize("stem", MODULES)
+def test_functions_are_short(stem):
+    for node in ast.walk(ast.parse((ROOT / "mnist_basics" / f"{stem}.py").read_text())):
+        if isinstance(node, ast.FunctionDef):
+            body = node.end_lineno - node.body[0].lineno
+            assert body <= 25, f"{stem}.{node.name} has {body} lines"
+
+
+@pytest.mark.parametrize("module, unwanted", [
+    ("mnist_basics", ("fastai", "matplotlib", "pandas", "torch")),
+    ("mnist_basics.data", ("fastai", "matplotlib", "pandas", "sklearn", "torchvision", "IPython")),
+    ("mnist_basics.ladder", ("fastai", "matplotlib", "pandas", "torch")),
+])
+def test_an_import_brings_only_what_it_needs(module, unwanted):
+    code = f"import sys, {module}; print([name for name in {unwanted!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_notebook_runs_under_a_real_kernel(tmp_path):
+    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", tmp_path, ROOT / "nbs" / "01_pixels.ipynb"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_links_in_the_readme_and_the_index_lead_somewhere():
+    for file, text in ((ROOT / "README.md", (ROOT / "README.md").read_text()),
+                       (ROOT / "nbs" / "index.ipynb", "".join(source(c) for c in cells(ROOT / "nbs" / "index.ipynb", "markdown")))):
+        targets = re.findall(r"\]\(([^)#]+)\)", text)
+        assert targets, f"{file.name} links to nothing"
+        for target in targets:
+            assert target.startswith("https://") or (file.parent / target).exists(), f"{file.name}: {target}"
