@@ -25,7 +25,7 @@ test-slow: $(STAMP)
 outputs: $(STAMP)
 	$(BIN)/mnist-basics data --source mnist
 	$(BIN)/python -m nbconvert --to notebook --execute --inplace --log-level ERROR \
-		--ExecutePreprocessor.store_widget_state=False nbs/*.ipynb
+		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec nbs/*.ipynb
 	$(BIN)/nbdev-clean
 	$(BIN)/mnist-basics ladder --source mnist --out build/ladder
 	cp build/ladder/ladder.png nbs/ladder.png

@@ -92,7 +92,7 @@ def ladder(
     digits = mnist_sample() if digits is None else digits
     return pd.DataFrame([_climb(RUNGS[name], digits, device, seed) for name in names])
 
-# %% ../nbs/12_ladder.ipynb #210e4c0f
+# %% ../nbs/12_ladder.ipynb #00126b56
 def draw_ladder(
     table,  # `pandas.DataFrame`, as `ladder` returns it
 ):  # `matplotlib.figure.Figure`
@@ -108,19 +108,20 @@ def draw_ladder(
         ax.plot(table["rung"], published, "D", color="#D55E00", label="published", **style)
     for rung, error, accuracy in zip(table["rung"], here, table["accuracy"]):
         ax.annotate(f"{accuracy:.4f}", (rung, error), (14, -3), textcoords="offset points")
-    ax.set(yscale="log", ylim=(0.1, 20), ylabel="validation images got wrong (%)")
+    ax.set(yscale="log", ylim=(0.1, 20), ylabel="100 − accuracy (%)")
     ax.set_title("Each rung of the ladder, and the accuracy it reaches", fontsize=11)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
     ax.margins(x=0.3)
     ax.grid(axis="y", alpha=0.4)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, labelspacing=1.2)
     return fig
 
-# %% ../nbs/12_ladder.ipynb #a1ebf43c
+# %% ../nbs/12_ladder.ipynb #e32bd115
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Tell a handwritten 3 from a 7: the ladder, the digits, and a doctor.",
 )
 SourceOption = Annotated[
@@ -145,7 +146,7 @@ def _plainly(command):
 
     return wrapped
 
-# %% ../nbs/12_ladder.ipynb #fdadcec4
+# %% ../nbs/12_ladder.ipynb #4382c472
 def _as_text(table):
     "The ladder for a terminal."
     formats = {"parameters": "{:,}", "accuracy": "{:.4f}", "seconds": "{:.2f}"}
@@ -163,7 +164,7 @@ def _as_text(table):
     return "\n".join(lines)
 
 
-@app.command("ladder")
+@app.command("ladder", short_help="Train and examine every rung.")
 @_plainly
 def _ladder_command(
     source: SourceOption = "auto",
@@ -194,8 +195,8 @@ def _ladder_command(
         draw_ladder(table).savefig(out / "ladder.png", dpi=120)
     typer.echo(table.to_json(orient="records", indent=2) if as_json else _as_text(table))
 
-# %% ../nbs/12_ladder.ipynb #584879bb
-@app.command("data")
+# %% ../nbs/12_ladder.ipynb #35166c17
+@app.command("data", short_help="Say which digits are in use, and where.")
 @_plainly
 def _data_command(source: SourceOption = "auto"):
     "Say which digits are in use and where they are; fetch them if need be."
@@ -260,7 +261,7 @@ def examine_device() -> Finding:
     except ValueError as error:
         return Finding("device", str(error), "Unset MNIST_BASICS_DEVICE, or set it to cpu.")
 
-# %% ../nbs/12_ladder.ipynb #6964f1ad
+# %% ../nbs/12_ladder.ipynb #8f394d72
 def examine_digits() -> Finding:
     "Where would the digits come from?"
     data = _import("mnist_basics.data")
@@ -287,7 +288,7 @@ def examine_jupyter() -> Finding:
 EXAMINATIONS = (examine_python, examine_torch, examine_device, examine_digits, examine_jupyter)
 
 
-@app.command("doctor")
+@app.command("doctor", short_help="Say what is there and what is missing.")
 def _doctor_command():
     "Say what is there and what is missing; exit code 1 if something needs mending."
     findings = [examine() for examine in EXAMINATIONS]

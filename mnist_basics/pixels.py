@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-# %% ../nbs/01_pixels.ipynb #1b63633c
+# %% ../nbs/01_pixels.ipynb #3ac86f06
 def pixel_table(
     image: torch.Tensor,  # `[rows,columns]`, uint8 in 0..255 or float in 0..1
     rows: slice = slice(None),  # which rows to show
@@ -29,20 +29,15 @@ def pixel_table(
         )
     table = pd.DataFrame(pixels).iloc[rows, cols]
     name = f"{zlib.crc32(table.to_numpy().tobytes()):x}"  # the same HTML each time, not a random id
+    largest = 255 if pixels.dtype == np.uint8 else 1
+    small = "padding: 1px 3px; font-size: 7pt; text-align: right"
     return (
         table.style.set_uuid(name)
         .format(precision=2)
         .background_gradient(
-            "Greys", axis=None, vmin=0, vmax=255 if pixels.dtype == np.uint8 else 1
+            "Greys", axis=None, vmin=0, vmax=largest, text_color_threshold=0.18
         )
-        .set_table_styles(
-            [
-                {
-                    "selector": "td, th",
-                    "props": "padding: 1px 3px; font-size: 7pt; text-align: right",
-                }
-            ]
-        )
+        .set_table_styles([{"selector": "td, th", "props": small}])
     )
 
 # %% ../nbs/01_pixels.ipynb #e8f5c42b
