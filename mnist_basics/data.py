@@ -4,7 +4,8 @@
 __all__ = ['SAMPLE_URL', 'SAMPLE', 'IDX_MIRRORS', 'IDX', 'SOURCES', 'DataError', 'Digits', 'check_published', 'cache_folder',
            'Origin', 'find_local', 'find_digits', 'mnist_sample', 'mnist_full', 'sample_folder']
 
-# %% ../nbs/00_data.ipynb #d11d03d9
+# %% ../nbs/00_data.ipynb #57edf76b
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -20,7 +21,7 @@ import threading
 import warnings
 import zlib
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 from urllib.parse import urlparse
 
@@ -29,14 +30,18 @@ import platformdirs
 import pooch
 import requests
 import torch
-from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from PIL import Image, UnidentifiedImageError
+from safetensors import safe_open
+from safetensors.torch import save
 from tqdm.auto import tqdm
 
-# %% ../nbs/00_data.ipynb #dd7216b4
+# %% ../nbs/00_data.ipynb #53933cfb
 class DataError(RuntimeError):
     "The digits cannot be had, or are not what they should be; the message says what to do."
+
+
+class _Unreadable(DataError):
+    "A file cannot be opened or read, which says nothing about what is in it."
 
 # %% ../nbs/00_data.ipynb #fb05564f
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,24 +112,25 @@ IDX = {  # file → MD5 of its uncompressed content
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 
-# %% ../nbs/00_data.ipynb #dc18d329
+# %% ../nbs/00_data.ipynb #37ec5e1c
 def _decode(png, name):
     "The pixels of one PNG: uint8 `[28,28]`."
     try:
         image = Image.open(io.BytesIO(png), formats=["PNG"])
-        pixels = np.asarray(image)
+        bits = png[24]  # of each number in a pixel; Pillow does not tell
+        fits = image.size == (28, 28) and image.mode == "L" and bits == 8
+        pixels = np.asarray(image) if fits else None
     except Exception as error:  # Pillow raises a dozen kinds of them for a damaged file
+        why = "no PNG at all" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{name} is not a readable PNG ({why}). Replace it.") from error
+    if not fits:
         raise DataError(
-            f"{name} is not a readable PNG ({error}). Replace it, or fetch the digits anew."
-        ) from error
-    if image.size != (28, 28) or image.mode != "L":
-        raise DataError(
-            f"{name} is {image.width}×{image.height} in mode {image.mode}; "
-            "expected 28×28 in mode L (8-bit greyscale)."
+            f"{name} is {image.width}×{image.height} in mode {image.mode} with {bits} bits; "
+            "expected 28×28 in mode L with 8 bits (8-bit greyscale)."
         )
     return pixels
 
-# %% ../nbs/00_data.ipynb #3919917e
+# %% ../nbs/00_data.ipynb #1ca9dc80
 _WANTED = re.compile(r"labels\.csv|(train|valid)/[37]/\d+\.png")
 
 
@@ -141,7 +147,7 @@ def _read_folder(folder):
             name: file.read_bytes() for name, file in names.items() if _WANTED.fullmatch(name)
         }
     except OSError as error:
-        raise DataError(f"{error.filename} cannot be read ({error.strerror}).") from error
+        raise _Unreadable(f"{error.filename} cannot be read ({error.strerror}).") from error
 
 
 def _read_archive(archive):
@@ -150,20 +156,35 @@ def _read_archive(archive):
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
-                path = PureWindowsPath(member.name)  # understands / and \ alike
-                if path.anchor or ".." in path.parts or not (member.isfile() or member.isdir()):
-                    raise DataError(
-                        f"{archive} holds {member.name!r}, which is no plain file inside "
-                        f"mnist_sample/. Nothing was unpacked. Fetch {SAMPLE_URL} instead."
-                    )
-                name = path.as_posix().removeprefix("mnist_sample/")
+                _check_member(member, archive)
+                name = PurePosixPath(member.name).as_posix().removeprefix("mnist_sample/")
                 if member.isfile() and _WANTED.fullmatch(name):
                     files[name] = tar.extractfile(member).read()
     except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
-        raise DataError(
-            f"{archive} is truncated or damaged ({error}); expected the archive {SAMPLE_URL}."
-        ) from error
+        raise _broken(archive, error, f"expected the archive {SAMPLE_URL}") from error
     return files
+
+
+def _check_member(member, archive):
+    "`DataError` for a member of an archive that could write elsewhere, or that is far too large."
+    path = PureWindowsPath(member.name)  # understands / and \\ alike
+    if path.anchor or ".." in path.parts or not (member.isfile() or member.isdir()):
+        problem = "is no plain file inside mnist_sample/"
+    elif member.size > 2_000_000:
+        problem = "is far larger than any file of the sample"
+    else:
+        return
+    raise DataError(
+        f"{archive} holds {member.name!r}, which {problem}. "
+        f"Nothing was unpacked; expected the archive {SAMPLE_URL}."
+    )
+
+
+def _broken(file, error, expected):
+    "The right `DataError` for an `error` met while reading `file`."
+    if isinstance(error, OSError) and error.errno is not None:
+        return _Unreadable(f"{file} cannot be read ({error.strerror}).")
+    return DataError(f"{file} is truncated or damaged ({error}); {expected}.")
 
 # %% ../nbs/00_data.ipynb #0151e420
 def _sample_from_files(files, where):
@@ -206,7 +227,7 @@ def _check_sample(digits, where):
             )
     return digits
 
-# %% ../nbs/00_data.ipynb #f0f5bc90
+# %% ../nbs/00_data.ipynb #7f7d69b3
 def _read_idx(folder):
     "All ten digits from the IDX files in `folder`, in the order in which they stand there."
     train_x, train_y, valid_x, valid_y = (
@@ -219,11 +240,10 @@ def _read_idx(folder):
 def _idx_values(file, name):
     "What follows the header in the IDX file `name`: uint8 `[N]` labels or `[N·28·28]` pixels."
     try:
-        content = file.read_bytes()
-        if file.suffix == ".gz":
-            content = gzip.decompress(content)
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
+            content = stream.read(50_000_000)  # more than there is in any of the four
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file} is truncated or damaged ({error}).") from error
+        raise _broken(file, error, f"expected MNIST's {name}") from error
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != IDX[name]:
         raise DataError(
@@ -306,23 +326,17 @@ def _as_files(full):
     rows = [f"{name},{0 if '/3/' in name else 1}" for name in files]
     return files | {"labels.csv": "\n".join(["name,label", *rows, ""]).encode()}
 
-# %% ../nbs/00_data.ipynb #c0052e98
+# %% ../nbs/00_data.ipynb #54bbdaea
 def _say(message):
     "Tell the reader something that is no error; on stderr, apart from results."
-    print(message, file=sys.stderr)
+    if sys.stderr is not None:
+        print(message, file=sys.stderr)
 
 
 def cache_folder() -> Path:  # may not exist yet
     "Where digits are kept: `MNIST_BASICS_CACHE` if set, else the system's place for such things."
-    return Path(
-        os.environ.get("MNIST_BASICS_CACHE") or platformdirs.user_cache_path("mnist_basics")
-    ).expanduser()
-
-
-@functools.cache
-def _temporary_cache():
-    "A folder that lasts as long as this Python process, for when the cache cannot be written."
-    return tempfile.TemporaryDirectory(prefix="mnist_basics-")
+    chosen = os.environ.get("MNIST_BASICS_CACHE")
+    return Path(os.path.expanduser(chosen or platformdirs.user_cache_path("mnist_basics")))
 
 
 def _fill(cache, name, write):
@@ -337,29 +351,41 @@ def _fill(cache, name, write):
         except OSError:
             if (
                 not target.is_dir()
-            ):  # a folder that another process put there meanwhile is as good as ours
+            ):  # else another process was faster, and its folder is as good
                 raise
-    return target
 
 
-def _warn_unwritable(error):
-    "Say that the cache does not work, and that nothing is lost."
-    warnings.warn(
-        f"The cache {cache_folder()} cannot be written ({error}): nothing is kept beyond this run. "
-        "Set MNIST_BASICS_CACHE to a folder of yours.",
-        stacklevel=3,
-    )
+_fallbacks = {}  # cache folder → a temporary folder, if the cache could not be written
+_fallbacks_lock = threading.Lock()
 
 
-def _keep(name, write):
-    "`_fill` the cache; where it cannot be written, warn and fill a temporary folder instead."
+def _keep(writers):
+    "`_fill` the cache with all of name → write; if that fails, a folder that lasts until Python ends."
+    cache = cache_folder()
     try:
-        return _fill(cache_folder(), name, write)
+        for name, write in writers.items():
+            _fill(cache, name, write)
+        return cache
     except OSError as error:
-        _warn_unwritable(error)
-        return _fill(Path(_temporary_cache().name), name, write)
+        warnings.warn(
+            f"The cache {cache} cannot be written ({error.strerror}), so nothing is kept beyond "
+            "this run. Set MNIST_BASICS_CACHE to a folder of yours.",
+            stacklevel=2,
+        )
+    with _fallbacks_lock:
+        if cache not in _fallbacks:
+            _fallbacks[cache] = tempfile.TemporaryDirectory(prefix="mnist_basics-")
+    for name, write in writers.items():
+        _fill(Path(_fallbacks[cache].name), name, write)
+    return Path(_fallbacks[cache].name)
 
-# %% ../nbs/00_data.ipynb #52cbad80
+
+def _places():
+    "Where kept digits may lie: the cache, and the temporary folder if there is one."
+    cache = cache_folder()
+    return [cache, Path(_fallbacks[cache].name)] if cache in _fallbacks else [cache]
+
+# %% ../nbs/00_data.ipynb #c599a87b
 SOURCES = ("auto", "mnist", "bundled")
 
 
@@ -368,6 +394,7 @@ class Origin(NamedTuple):
 
     form: str  # "archive" (`.tgz`), "folder" (of PNGs), "idx" (four files) or "bundled"
     path: Path | None  # the archive or the folder; None for the bundled digits
+    kept: bool = False  # does it lie in the cache, so that we may throw it away if it is bad?
 
 
 _WANTED_FILES = {  # for each kind, what to put into a folder of your own
@@ -381,30 +408,45 @@ def _search(folder, kind):
     if kind == "sample":
         if (folder / "mnist_sample.tgz").is_file():
             return Origin("archive", folder / "mnist_sample.tgz")
-        for candidate in (folder / "mnist_sample", folder):
-            if (candidate / "train").is_dir() or (candidate / "valid").is_dir():
-                return Origin("folder", candidate)
+        if _has_images(folder / "mnist_sample"):
+            return Origin("folder", folder / "mnist_sample")
     return Origin("idx", folder) if all(_idx_file(folder, name) for name in IDX) else None
 
-# %% ../nbs/00_data.ipynb #8c46acc3
+
+def _has_images(folder):
+    "Does `folder` look like an extracted sample?"
+    return (folder / "train").is_dir() or (folder / "valid").is_dir()
+
+# %% ../nbs/00_data.ipynb #c3d96033
 _LAYOUT = 1  # raise this when decoding changes, so that older cache files are made again
 
 
 def _fingerprint(origin):
-    "What `origin` is made of, cheaply: it changes when a file is changed, added or removed."
-    if origin.form == "bundled":
-        stats = []
-    elif origin.form == "archive":
-        stats = [origin.path.stat()]
-    elif origin.form == "folder":
-        folders = [origin.path / part for part in SAMPLE if (origin.path / part).is_dir()]
-        stats = [entry.stat() for folder in folders for entry in os.scandir(folder)]
-    else:
-        stats = [_idx_file(origin.path, name).stat() for name in IDX]
-    size, changed = sum(stat.st_size for stat in stats), sum(stat.st_mtime_ns for stat in stats)
-    return (
-        f"layout {_LAYOUT}, {origin.form}, {len(stats)} files, {size} bytes, changed {changed}"
-    )
+    "What `origin` is made of, cheaply: it changes when a file is changed, added, removed or renamed."
+    try:
+        if origin.form == "archive":
+            stats = {origin.path.name: origin.path.stat()}
+        elif origin.form == "folder":
+            stats = _image_stats(origin.path)
+        else:
+            files = [] if origin.form == "bundled" else [_idx_file(origin.path, n) for n in IDX]
+            stats = {file.name: file.stat() for file in files}
+    except OSError as error:
+        raise _Unreadable(f"{error.filename} cannot be read ({error.strerror}).") from error
+    lines = sorted(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats.items())
+    listing = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return f"layout {_LAYOUT}, {origin.form}, {len(lines)} files, {listing}"
+
+
+def _image_stats(folder):
+    "For each image in the class folders of `folder`, its size and the time of its last change."
+    parts = [part for part in SAMPLE if (folder / part).is_dir()]
+    return {
+        f"{part}/{entry.name}": entry.stat()
+        for part in parts
+        for entry in os.scandir(folder / part)
+        if entry.name.endswith(".png")
+    }
 
 
 def _hash(tensors):
@@ -414,10 +456,10 @@ def _hash(tensors):
         whole.update(tensors[name].numpy())
     return whole.hexdigest()
 
-# %% ../nbs/00_data.ipynb #ec5da28a
+# %% ../nbs/00_data.ipynb #118d94e2
 def _recall(file, origin):
     "The decoded digits in `file` if they are whole and made from `origin` (a fingerprint)."
-    if not file.exists():
+    if not os.access(file, os.R_OK):
         return None
     try:
         with safe_open(file, "pt") as kept:
@@ -434,55 +476,58 @@ def _recall(file, origin):
 def _decoded(name, origin, read):
     "The digits of `origin`: from the cache if they are there, else by `read()`, and then kept."
     fingerprint = _fingerprint(origin)
-    digits = _recall(cache_folder() / name, fingerprint)
-    if digits is None:
-        digits = read()
-        tensors = {key: value for key, value in vars(digits).items() if key != "source"}
-        about = {"origin": fingerprint, "hash": _hash(tensors), "source": digits.source}
-        try:
-            _fill(cache_folder(), name, lambda path: save_file(tensors, path, metadata=about))
-        except (OSError, SafetensorError) as error:
-            _warn_unwritable(error)
+    for place in _places():
+        if digits := _recall(place / name, fingerprint):
+            return digits
+    digits = read()
+    tensors = {key: value for key, value in vars(digits).items() if key != "source"}
+    about = {"origin": fingerprint, "hash": _hash(tensors), "source": digits.source}
+    content = save(tensors, metadata=about)
+    with contextlib.suppress(OSError):  # _keep has warned; the digits are there all the same
+        _keep({name: lambda path: path.write_bytes(content)})
     return digits
 
-# %% ../nbs/00_data.ipynb #8dd498ac
+# %% ../nbs/00_data.ipynb #bb119de1
 def _fetch(url, folder, patience):
     "Download `url` into `folder`; `OSError` on failure or after `patience` silent seconds."
-    name, host = url.rsplit("/", 1)[1], urlparse(url).hostname
+    file, host = folder / url.rsplit("/", 1)[1], urlparse(url).hostname
     outcome = queue.SimpleQueue()
-    bar = tqdm(desc=name, total=1, unit="B", unit_scale=True, leave=False, delay=1)
+    look = {"unit": "B", "unit_scale": True, "leave": False, "delay": 1}
+    bar = tqdm(desc=file.name, total=1, disable=sys.stderr is None, **look)
 
     def work():
         try:
             download = pooch.HTTPDownloader(progressbar=bar, timeout=patience)
-            outcome.put(download(url, str(folder / name), None))
+            outcome.put(download(url, str(file), None))
         except Exception as error:  # handed over to the thread that waits
             outcome.put(error)
 
     threading.Thread(target=work, daemon=True).start()
     try:
-        error = _wait(outcome, bar, patience)
+        error = _wait(outcome, file, patience)
     finally:
         bar.close()
     if isinstance(error, requests.HTTPError):
         raise OSError(f"{host} answered {error.response.status_code} {error.response.reason}")
-    if isinstance(error, OSError):  # as all errors of requests are
-        raise OSError(f"no connection to {host}, or it broke off") from error
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        raise error  # the disk, not the network
     if error is not None:
-        raise error
+        name = type(error).__name__
+        raise OSError(f"no connection to {host}, or it broke off: {name}") from error
 
 
-def _wait(outcome, bar, patience):
-    "What `outcome` delivers; `TimeoutError` when `bar` has not moved for `patience` seconds."
+def _wait(outcome, file, patience):
+    "What `outcome` delivers; `TimeoutError` when `file` has not grown for `patience` seconds."
+    size = 0
     while True:
-        moved = bar.n
         try:
             return outcome.get(timeout=patience)
         except queue.Empty:
-            if bar.n == moved:
+            before, size = size, file.stat().st_size if file.exists() else 0
+            if size == before:
                 raise TimeoutError(f"nothing came for {patience} seconds") from None
 
-# %% ../nbs/00_data.ipynb #b7123fd6
+# %% ../nbs/00_data.ipynb #99f539ca
 def _read_sample(origin):
     "The 3s and 7s of `origin`, checked."
     if origin.form in ("archive", "folder"):
@@ -514,27 +559,29 @@ def _download(kind, patience):
                 for name in names:
                     _fetch(base + name, folder, patience)
                 _READ[kind](_search(folder, kind))
-                kept = [
-                    _keep(name, functools.partial(shutil.copyfile, folder / name))
-                    for name in names
-                ]
-                return _search(kept[0].parent, kind)
+                copy = {
+                    name: functools.partial(shutil.copyfile, folder / name) for name in names
+                }
+                return _search(_keep(copy), kind)._replace(kept=True)
             except OSError as error:
                 failure = error
             except DataError as error:  # names the address: the temporary file will be gone
                 failure = DataError(str(error).replace(f"{folder}{os.sep}", base))
     raise failure
 
-# %% ../nbs/00_data.ipynb #45c440ac
+# %% ../nbs/00_data.ipynb #329c88ea
 def find_local(
     kind: str = "sample",  # "sample" (3s and 7s) or "full" (all ten digits)
 ) -> Origin | None:  # None if they would have to be downloaded
     "Where the digits lie on this machine. `DataError` if `MNIST_BASICS_DATA` is set and of no use."
     if not (chosen := os.environ.get("MNIST_BASICS_DATA")):
-        return _search(cache_folder(), kind)
-    folder = Path(chosen).expanduser()
+        found = [origin for place in _places() if (origin := _search(place, kind))]
+        return found[0]._replace(kept=True) if found else None
+    folder = Path(os.path.expanduser(chosen))
     if found := _search(folder, kind):
         return found
+    if kind == "sample" and _has_images(folder):
+        return Origin("folder", folder)
     problem = "holds no digits that can be used" if folder.is_dir() else "is not a folder"
     raise DataError(
         f"MNIST_BASICS_DATA is {folder}, which {problem}. "
@@ -561,7 +608,9 @@ def _from_network(source, kind):
     try:
         return _download(kind, patience=3 if source == "auto" else 10)
     except OSError as error:
-        remedy = f"put {_WANTED_FILES[kind]} into a folder and set MNIST_BASICS_DATA to it."
+        remedy = (
+            f"download {_WANTED_FILES[kind]} by hand and set MNIST_BASICS_DATA to its folder."
+        )
         if source == "mnist":
             raise DataError(
                 f"MNIST could not be downloaded ({error}). To have it, {remedy}"
@@ -572,29 +621,31 @@ def _from_network(source, kind):
         )
         return Origin("bundled", None)
 
-# %% ../nbs/00_data.ipynb #126287e5
+# %% ../nbs/00_data.ipynb #d625bebb
 def _load(origin, kind):
     "The digits of `origin`; a file in the cache that turns out to be bad is thrown away."
     name = f"{'bundled' if origin.form == 'bundled' else 'mnist'}_{kind}.safetensors"
     try:
         return _decoded(name, origin, lambda: _READ[kind](origin))
-    except DataError:
-        if origin.path and origin.path.is_relative_to(cache_folder()):
-            _discard(origin)
+    except DataError as error:
+        if origin.kept and not isinstance(error, _Unreadable):
+            with contextlib.suppress(OSError):  # the error itself is what the reader must hear
+                _discard(origin)
         raise
 
 
 def _discard(origin):
-    "Delete what `origin` consists of."
-    if origin.form == "folder":
+    "Delete what `origin` consists of: files that this module has put into the cache."
+    if origin.form == "folder" and not origin.path.is_symlink():
         shutil.rmtree(origin.path)
-    else:
-        for file in (
-            [origin.path]
-            if origin.form == "archive"
-            else [_idx_file(origin.path, name) for name in IDX]
-        ):
-            file.unlink()
+        return
+    files = (
+        [_idx_file(origin.path, name) for name in IDX]
+        if origin.form == "idx"
+        else [origin.path]
+    )
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def mnist_sample(
@@ -612,7 +663,7 @@ def mnist_full(
     "All ten digits, from the same places and with the same errors as `mnist_sample`."
     return _load(find_digits(source, "full"), "full")
 
-# %% ../nbs/00_data.ipynb #8d441369
+# %% ../nbs/00_data.ipynb #b5825e3c
 def sample_folder(
     source: str = "auto",  # as for `mnist_sample`
 ) -> Path:  # holds `labels.csv`, and `train` and `valid` with a folder of PNGs for each digit
@@ -622,28 +673,32 @@ def sample_folder(
     if origin.form == "folder":
         return origin.path
     name = f"{digits.source}_sample"
-    folder = cache_folder() / name
-    if _is_complete(folder, digits):
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    files = (
-        _read_archive(origin.path)
-        if origin.form == "archive"
-        else _as_files(_read_full(origin))
+    for place in _places():
+        if _is_untouched(place / name):
+            return place / name
+    read = (
+        _read_archive if origin.form == "archive" else lambda _: _as_files(_read_full(origin))
     )
-    return _keep(name, lambda path: _write_files(files, path))
+    return _unpack(read(origin.path), name)
 
 
-def _is_complete(folder, digits):
-    "Does `folder` hold as many PNGs of each digit as `digits`?"
-    numbers = {
-        f"{split}/{digit}": (y == digit).sum().item()
-        for split, y in (("train", digits.train_y), ("valid", digits.valid_y))
-        for digit in (3, 7)
-    }
-    return all(
-        len(list((folder / part).glob("*.png"))) == number for part, number in numbers.items()
-    )
+def _unpack(files, name):
+    "Write `files` as the folder `name` of the cache, and a note of what was written."
+    if (folder := cache_folder() / name).exists():
+        _say(f"{folder} has changed since it was written; it is made again.")
+        shutil.rmtree(folder, ignore_errors=True)
+    place = _keep({name: functools.partial(_write_files, files)})
+    note = _fingerprint(Origin("folder", place / name))
+    _fill(place, f"{name}.txt", lambda path: path.write_text(note))
+    return place / name
+
+
+def _is_untouched(folder):
+    "Is `folder` as `_unpack` left it?"
+    note = folder.with_name(f"{folder.name}.txt")
+    if not (note.is_file() and (folder / "labels.csv").is_file()):
+        return False
+    return note.read_text() == _fingerprint(Origin("folder", folder))
 
 
 def _write_files(files, folder):

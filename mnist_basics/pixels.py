@@ -109,7 +109,7 @@ def show_figure(
     display(fig, metadata={"image/png": {"alt": alt}})
     plt.close(fig)
 
-# %% ../nbs/01_pixels.ipynb #b41ac5c5
+# %% ../nbs/01_pixels.ipynb #7c21c9f4
 def default_device() -> torch.device:
     "`MNIST_BASICS_DEVICE` if set (`ValueError` if unusable), else CUDA, MPS (untested) or CPU."
     if chosen := os.environ.get("MNIST_BASICS_DEVICE"):
@@ -124,7 +124,9 @@ def usable_device(
 ) -> torch.device:
     "The device of that name. `ValueError` if PyTorch cannot calculate on it here."
     try:
-        return torch.zeros(1, device=name).device
+        there = torch.zeros(1, device=name)
+        there.cpu()
+        return there.device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"The device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}). Choose "

@@ -6,6 +6,7 @@ import struct
 import tarfile
 import threading
 import time
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -20,6 +21,18 @@ def png(value=0, size=(28, 28), mode="L"):
     stream = io.BytesIO()
     Image.new(mode, size, value).save(stream, format="PNG")
     return stream.getvalue()
+
+
+def four_bit_png():
+    """28×28 in grey, with four bits a pixel, which Pillow reads but does not write."""
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">2I5B", 28, 28, 4, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(28 * 15))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def small_sample():
@@ -102,14 +115,28 @@ class Server:
         if isinstance(answer, int):
             handler.send_error(answer)
             return
-        behaviour, content = answer if isinstance(answer, tuple) else ("whole", answer)
+        behaviour, content, *more = answer if isinstance(answer, tuple) else ("whole", answer)
+        if behaviour == "redirect":
+            handler.send_response(302)
+            handler.send_header("Location", content)
+            handler.end_headers()
+            return
         if behaviour == "silent":
             time.sleep(60)
             return
+        chunked = bool(more and more[0])
+        handler.protocol_version = "HTTP/1.1" if chunked else "HTTP/1.0"
         handler.send_response(200)
-        handler.send_header("Content-Length", str(len(content)))
+        for name, value in (more[0] if chunked else {"Content-Length": str(len(content))}).items():
+            handler.send_header(name, value)
         handler.end_headers()
         try:
+            if behaviour == "slow":
+                for part in (content[i : i + len(content) // 8 + 1] for i in range(0, len(content), len(content) // 8 + 1)):
+                    handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+                    time.sleep(0.4)
+                handler.wfile.write(b"0\r\n\r\n" if chunked else b"")
+                return
             handler.wfile.write(content if behaviour == "whole" else content[: len(content) // 2])
             if behaviour == "stalls":
                 time.sleep(60)

@@ -1,18 +1,29 @@
 """Everything that can go wrong on the way to the digits, planted."""
 import errno
+import functools
+import gzip
 import os
+import random
+import resource
+import shutil
 import socket
 import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
-from samples import PARTS, Server, archive, png, pretend_genuine, small_idx, small_sample, write
+from samples import PARTS, Server, archive, four_bit_png, png, pretend_genuine, small_idx, small_sample, write
+from tqdm import tqdm
 
 from mnist_basics import data
 from mnist_basics.data import DataError, mnist_full, mnist_sample, sample_folder
+
+UMASK = os.umask(0)
+os.umask(UMASK)
+
 
 def assert_same(a, b):
     for name in ("train_x", "train_y", "valid_x", "valid_y"):
@@ -66,6 +77,33 @@ def test_a_name_look_up_that_hangs_is_not_waited_for(empty_cache, monkeypatch, c
     assert mnist_sample().source == "bundled"
     assert time.perf_counter() - start < 15
     assert "nothing came for 3 seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("headers", [{}, {"Transfer-Encoding": "chunked"}])
+@pytest.mark.parametrize("bar", ["shown", "TQDM_DISABLE"])
+def test_a_slow_server_that_sends_steadily_is_waited_for(headers, bar, empty_cache, monkeypatch):
+    files = small_sample() | {"notes.bin": random.Random(0).randbytes(200_000)}
+    genuine = pretend_genuine(monkeypatch, files)
+    if bar == "TQDM_DISABLE":
+        monkeypatch.setattr(data, "tqdm", lambda *a, **k: tqdm(*a, **{**k, "disable": True}))
+    with Server(("slow", archive(files), headers)) as server:
+        monkeypatch.setattr(data, "SAMPLE_URL", server.url + "mnist_sample.tgz")
+        monkeypatch.setattr(data, "_fetch", functools.partial(patient, data._fetch))
+        assert_same(mnist_sample("mnist"), genuine)
+        assert len(server.requests) == 1
+
+
+def patient(fetch, url, folder, patience):
+    """With one second of patience, for a test that takes a few."""
+    return fetch(url, folder, 1)
+
+
+@pytest.mark.parametrize("location", ["http://a..b/", "http://[bad/", "ftp://127.0.0.1/x", "http://127.0.0.1:9/"])
+def test_a_redirect_to_nowhere_is_a_failed_download(location, empty_cache, monkeypatch, capsys):
+    with Server(("redirect", location)) as server:
+        monkeypatch.setattr(data, "SAMPLE_URL", server.url + "mnist_sample.tgz")
+        assert mnist_sample().source == "bundled"
+    assert is_one_sentence(capsys.readouterr().err)
 
 
 def test_all_ten_digits_fall_back_in_time_too(empty_cache, monkeypatch, capsys):
@@ -197,6 +235,28 @@ def test_a_hostile_archive_is_refused_by_name(hostile, empty_cache, monkeypatch,
     assert sorted(tmp_path.rglob("*")) == before, "nothing may be written"
 
 
+@pytest.mark.parametrize("size", [3_000_000, 2**62])
+def test_a_member_that_is_far_too_large_is_refused_by_name(size, empty_cache, monkeypatch, tmp_path):
+    pretend_genuine(monkeypatch, small_sample())
+    bomb = member("mnist_sample/train/3/1.png")
+    bomb.size = size
+    content = gzip.compress(bomb.tobuf(tarfile.GNU_FORMAT) + bytes(10_000))
+    monkeypatch.setenv("MNIST_BASICS_DATA", str(write({"mnist_sample.tgz": content}, tmp_path / "mine")))
+    with pytest.raises(DataError, match="train/3/1.png.*far larger"):
+        mnist_sample()
+
+
+def test_an_idx_file_that_unpacks_to_gigabytes_is_not_unpacked(empty_cache, monkeypatch, tmp_path):
+    mine = small_idx(monkeypatch, tmp_path / "mine")
+    bomb = mine / "train-images-idx3-ubyte.gz"
+    bomb.write_bytes(gzip.compress(bytes(300_000_000), 1))
+    monkeypatch.setenv("MNIST_BASICS_DATA", str(mine))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match="MD5"):
+        mnist_full()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "kilobytes"
+
+
 # Folders of images
 
 
@@ -221,6 +281,8 @@ def my_folder(empty_cache, monkeypatch, tmp_path):
     (png(1, mode="1"), "mode 1"),
     (png(1, mode="P"), "mode P"),
     (png(1, mode="I;16"), "mode I;16"),
+    (four_bit_png(), "4 bits"),
+    (png(1, size=(9000, 9000)), "9000×9000"),
 ])
 def test_a_bad_png_is_named_with_what_is_wrong(content, says, my_folder):
     folder, _ = my_folder
@@ -236,6 +298,7 @@ def test_stray_files_are_ignored(my_folder):
         for name in (".DS_Store", "Thumbs.db", "notes.txt", "._10.png", "copy of 10.png"):
             (folder / part / name).write_bytes(b"stray")
     (folder / "train" / "3" / "more").mkdir()
+    (folder / "train" / "3" / ".#notes.txt").symlink_to("somebody@somewhere")
     assert_same(mnist_sample(), genuine)
 
 
@@ -297,20 +360,107 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_and_nothing_else(read, e
         assert result.source == "bundled" and len(result.train_x) > 0
 
 
-def test_a_full_disk_costs_a_warning_and_nothing_else(empty_cache, monkeypatch):
+def no_space(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def full_disk(empty_cache, monkeypatch):
+    """Nothing can be written into the cache, for want of space."""
+    write_bytes, copyfile = Path.write_bytes, shutil.copyfile
+
+    def write(path, content):
+        return no_space() if str(path).startswith(str(empty_cache)) else write_bytes(path, content)
+
+    def copy(source, target):
+        return no_space() if str(target).startswith(str(empty_cache)) else copyfile(source, target)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    return empty_cache
+
+
+def test_a_full_disk_costs_a_warning_and_nothing_else(full_disk, monkeypatch):
     files = small_sample()
     genuine = pretend_genuine(monkeypatch, files)
-
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(data, "save_file", full)
-    monkeypatch.setattr(data.shutil, "copyfile", lambda *args: full() if str(empty_cache) in str(args[1]) else os.link(*args))
     with Server(archive(files)) as server:
         monkeypatch.setattr(data, "SAMPLE_URL", server.url + "mnist_sample.tgz")
         with pytest.warns(UserWarning, match="No space left"):
             assert_same(mnist_sample("mnist"), genuine)
-    assert not list(empty_cache.iterdir())
+            assert_same(mnist_sample("mnist"), genuine)
+            folder = sample_folder("mnist")
+        assert len(server.requests) == 1, "what was downloaded serves until Python ends"
+    assert len(list(folder.rglob("*.png"))) == 12
+    assert not list(full_disk.iterdir())
+
+
+def test_a_disk_that_fills_up_between_two_files_is_survived(empty_cache, monkeypatch, tmp_path):
+    contents = {file.name: file.read_bytes() for file in small_idx(monkeypatch, tmp_path / "idx").iterdir()}
+    copyfile, copied = shutil.copyfile, []
+
+    def copy(source, target):
+        copied.append(target)
+        return no_space() if len(copied) == 3 else copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    with Server(contents) as server:
+        monkeypatch.setattr(data, "IDX_MIRRORS", [server.url + "one/", server.url + "two/"])
+        with pytest.warns(UserWarning, match="No space left"):
+            assert len(mnist_full("mnist").train_x) == 30
+
+
+def test_nothing_at_all_can_be_written(empty_cache, monkeypatch):
+    monkeypatch.setattr(data.tempfile, "TemporaryDirectory", no_space)
+    with pytest.warns(UserWarning, match="No space left"):
+        assert mnist_sample("bundled").source == "bundled"
+
+
+def test_what_is_kept_can_be_read_by_others(empty_cache):
+    mnist_sample("bundled")
+    assert (empty_cache / "bundled_sample.safetensors").stat().st_mode & 0o044 == 0o044 & ~UMASK
+
+
+# What is the reader's is never deleted
+
+
+def test_a_cache_folder_that_is_something_else_is_left_alone(empty_cache, tmp_path, monkeypatch):
+    pretend_genuine(monkeypatch, small_sample())
+    project = write({"thesis.txt": b"years of work", "train/1.txt": b"mine"}, tmp_path / "project")
+    monkeypatch.setenv("MNIST_BASICS_CACHE", str(project))
+    assert mnist_sample().source == "bundled"
+    assert (project / "thesis.txt").exists() and (project / "train" / "1.txt").exists()
+
+
+def test_a_data_folder_inside_the_cache_is_left_alone(empty_cache, monkeypatch):
+    pretend_genuine(monkeypatch, small_sample())
+    mine = write(small_sample() | {"notes.txt": b"mine", "train/3/7.png": png(250)}, empty_cache / "mnist")
+    monkeypatch.setenv("MNIST_BASICS_DATA", str(mine))
+    with pytest.raises(DataError, match="train/3"):
+        mnist_sample()
+    assert (mine / "notes.txt").exists() and (mine / "train/3/7.png").exists()
+
+
+def test_an_archive_that_could_not_be_read_is_kept(empty_cache, monkeypatch):
+    files = small_sample()
+    genuine = pretend_genuine(monkeypatch, files)
+    write({"mnist_sample.tgz": archive(files)}, empty_cache)
+
+    def too_many_files(*args):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile, "open", too_many_files)
+        with pytest.raises(DataError, match="cannot be read \\(Too many open files"):
+            mnist_sample()
+    assert_same(mnist_sample(), genuine)
+
+
+def test_a_bad_archive_is_named_also_where_it_cannot_be_deleted(empty_cache, monkeypatch):
+    pretend_genuine(monkeypatch, small_sample())
+    write({"mnist_sample.tgz": b"junk"}, empty_cache)
+    monkeypatch.setattr(Path, "unlink", lambda *args, **kwargs: no_space())
+    with pytest.raises(DataError, match="damaged"):
+        mnist_sample()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "rubbish", "empty", "another program's"])
@@ -321,8 +471,7 @@ def test_a_damaged_cache_file_is_made_again_with_a_note(damage, empty_cache, cap
     if damage == "flipped":
         content[-1000] ^= 1
     elif damage == "another program's":
-        data.save_file({"weights": torch.zeros(3)}, file)
-        content = file.read_bytes()
+        content = data.save({"weights": torch.zeros(3)})
     else:
         content = {"cut": content[: len(content) // 2], "rubbish": b"rubbish" * 100, "empty": b""}[damage]
     file.write_bytes(content)
@@ -339,12 +488,24 @@ def test_a_changed_data_folder_is_read_again(my_folder):
         mnist_sample()
 
 
-def test_a_cached_folder_with_a_gap_is_made_again(empty_cache):
+@pytest.mark.parametrize("victim, damage", [
+    ("train/3/13.png", "removed"), ("train/3/13.png", "emptied"), ("labels.csv", "removed")])
+def test_a_cached_folder_that_was_damaged_is_made_again_with_a_note(victim, damage, empty_cache, capsys):
     folder = sample_folder("bundled")
-    victim = next((folder / "train" / "3").glob("*.png"))
-    content = victim.read_bytes()
-    victim.unlink()
-    assert sample_folder("bundled") == folder and victim.read_bytes() == content
+    assert sample_folder("bundled") == folder and capsys.readouterr().err == ""
+    content = (folder / victim).read_bytes()
+    (folder / victim).unlink() if damage == "removed" else (folder / victim).write_bytes(b"")
+    assert sample_folder("bundled") == folder and (folder / victim).read_bytes() == content
+    assert "made again" in capsys.readouterr().err
+
+
+def test_images_that_change_places_are_noticed(my_folder):
+    folder, _ = my_folder
+    (folder / "train/3/7.png").rename(folder / "swap")
+    (folder / "train/7/7.png").rename(folder / "train/3/7.png")
+    (folder / "swap").rename(folder / "train/7/7.png")
+    with pytest.raises(DataError, match="train/3"):
+        mnist_sample()
 
 
 WORKER = """
@@ -390,6 +551,17 @@ sample_folder("bundled")
 
 
 # Wrong calls
+
+
+@pytest.mark.parametrize("variable", ["MNIST_BASICS_DATA", "MNIST_BASICS_CACHE"])
+def test_the_home_of_nobody_is_a_folder_that_does_not_exist(variable, empty_cache, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, "~nosuchuser/digits")
+    if variable == "MNIST_BASICS_DATA":
+        with pytest.raises(DataError, match="~nosuchuser"):
+            mnist_sample()
+    else:
+        assert mnist_sample("bundled").source == "bundled"
 
 
 def test_wrong_arguments_are_answered_with_what_is_allowed(digits):

@@ -62,6 +62,7 @@ def test_json_and_files(tmp_path):
 
 @pytest.mark.parametrize("arguments", [
     (), ("climb",), ("ladder", "--source", "mnits"), ("ladder", "--rung", "top"), ("ladder", "--device", "abacus"),
+    ("ladder", "--device", "meta"),
     ("ladder", "--seed", "x"), ("data", "--source", "mnits"), ("doctor", "--now"),
 ])
 def test_wrong_use_ends_with_2(arguments):
@@ -84,6 +85,12 @@ def test_a_folder_that_cannot_be_made_is_one_sentence_and_1(tmp_path):
     (tmp_path / "file").write_text("")
     result = run("ladder", "--source", "bundled", "--out", str(tmp_path / "file" / "sub"))
     assert result.returncode == 1 and "Traceback" not in result.stderr and "file" in result.stderr
+
+
+def test_json_stays_pure_where_there_is_no_stderr(tmp_path):
+    command = f"'{COMMAND}' ladder --source bundled --json 2>&-"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert result.returncode == 0 and json.loads(result.stdout)[0]["source"] == "bundled"
 
 
 def test_data_says_what_is_in_use_and_where(digits, tmp_path):
@@ -134,7 +141,18 @@ def examined(monkeypatch, **environment):
 def test_the_doctor_sees_a_bad_data_folder_and_a_bad_device(tmp_path, monkeypatch):
     result = examined(monkeypatch, MNIST_BASICS_DATA=str(tmp_path / "nowhere"), MNIST_BASICS_DEVICE="abacus")
     assert result.exit_code == 1 and "nowhere" in result.output and "abacus" in result.output
-    assert result.output.count("→") == 2
+    assert result.output.count("-> ") == 2
+
+
+def test_the_doctor_reads_the_digits(tmp_path, monkeypatch):
+    (tmp_path / "mnist_sample.tgz").write_bytes(b"junk")
+    result = examined(monkeypatch, MNIST_BASICS_DATA=str(tmp_path))
+    assert result.exit_code == 1 and "mnist_sample.tgz is truncated or damaged" in result.output
+
+
+def test_the_doctor_speaks_plain_letters(tmp_path, monkeypatch):
+    result = examined(monkeypatch, MNIST_BASICS_DATA=str(tmp_path / "nowhere"))
+    result.output.encode("cp1252")
 
 
 def test_the_doctor_misses_jupyter(monkeypatch):
