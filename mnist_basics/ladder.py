@@ -125,23 +125,22 @@ def ladder(
     digits = mnist_sample() if digits is None else digits
     return pd.DataFrame([_climb(RUNGS[name], digits, device, seed) for name in names])
 
-# %% ../nbs/12_ladder.ipynb #3264433c
+# %% ../nbs/12_ladder.ipynb #f6dd94b2
 def draw_ladder(
     table,  # `pandas.DataFrame`, as `ladder` returns it
 ):  # `matplotlib.figure.Figure`
     "The errors of every rung in percent, on a logarithmic axis; published figures as hollow diamonds."
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter
 
-    fig = Figure(figsize=(7, 3.6), layout="constrained")
-    ax = fig.subplots()
+    fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
     here, published = 100 * (1 - table["accuracy"]), 100 * (1 - table["published"])
     ax.plot(table["rung"], here, "o-", color="#0072B2", markersize=9, label="here")
     if published.notna().any():
         style = {"markersize": 15, "markerfacecolor": "none", "markeredgewidth": 1.5}
         ax.plot(table["rung"], published, "D", color="#D55E00", label="published", **style)
     for rung, error, accuracy in zip(table["rung"], here, table["accuracy"]):
-        ax.annotate(f"{accuracy:.4f}", (rung, error), (14, -3), textcoords="offset points")
+        ax.annotate(f"{accuracy:.4f}", (rung, error), (10, 10), textcoords="offset points")
     ax.set(yscale="log", ylim=(0.1, 20), ylabel="100 − accuracy (%)")
     ax.set_title("Each rung of the ladder, and the accuracy it reaches", fontsize=11)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))

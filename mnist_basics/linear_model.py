@@ -23,11 +23,11 @@ def as_rows(
     y = torch.cat([torch.ones(len(threes), 1), torch.zeros(len(sevens), 1)])
     return x, y
 
-# %% ../nbs/05_linear_model.ipynb #80cc382d
+# %% ../nbs/05_linear_model.ipynb #4837d16b
 def init_params(
     size: int | tuple,  # shape of the tensor
     std: float = 1.0,  # standard deviation of the random numbers
-    device: torch.device | None = None,  # default: `default_device()`
+    device: torch.device | str | None = None,  # default: `default_device()`
 ) -> torch.Tensor:  # float32, with `requires_grad`
     "Random parameters to train, normally distributed around 0."
     size = (size,) if isinstance(size, int) else size
@@ -123,7 +123,7 @@ def calc_grad(
     loss.backward()
     return loss.detach()
 
-# %% ../nbs/05_linear_model.ipynb #0b0d5365
+# %% ../nbs/05_linear_model.ipynb #8570ff5f
 def train_epoch(
     model: Callable,  # predictions from a batch
     batches: Batches,  # or any other source of `(xb, yb)`
@@ -144,5 +144,8 @@ def validate_epoch(
     batches: Batches,  # or any other source of `(xb, yb)`
 ) -> float:
     "Accuracy over all images; each image counts alike, also those of a smaller last batch."
-    right = [batch_accuracy(model(xb), yb) * len(xb) for xb, yb in batches]
-    return (torch.stack(right).sum() / sum(len(xb) for xb, _ in batches)).item()
+    right, count = 0, 0
+    for xb, yb in batches:
+        right = right + batch_accuracy(model(xb), yb) * len(xb)
+        count += len(xb)
+    return (right / count).item()

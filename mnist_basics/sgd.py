@@ -29,7 +29,7 @@ def plot_function(
     ax.set_title(title, fontsize=10)
     return ax
 
-# %% ../nbs/04_sgd.ipynb #0a884a48
+# %% ../nbs/04_sgd.ipynb #95c4ea18
 class Descent(NamedTuple):
     "The path of a gradient descent."
 
@@ -40,22 +40,30 @@ class Descent(NamedTuple):
 
 def _check_descent(f, start, lr, steps):
     "`ValueError` for arguments that make no sense."
-    if not (torch.is_tensor(start) and start.is_floating_point()):
+    if not (torch.is_tensor(start) and start.is_floating_point() and start.isfinite().all()):
         raise ValueError(
-            f"start must be a floating-point tensor, such as torch.tensor(3.0), not {start!r}."
+            f"start must be a finite floating-point tensor, such as torch.tensor(3.0), not {start!r}."
         )
     if not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr must be a finite number above 0, not {lr!r}.")
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"steps must be a whole number, 1 or more, not {steps!r}.")
-    value = f(start.detach().clone().requires_grad_())
-    if not torch.is_tensor(value) or value.shape != () or not value.requires_grad:
+    _check_function(f, start.detach().clone().requires_grad_())
+
+
+def _check_function(f, x):
+    "`ValueError` unless f(x) is one finite number that depends on x."
+    with torch.enable_grad():
+        value = f(x)
+    if not torch.is_tensor(value) or value.shape != ():
         kind = (
             f"a tensor of shape {list(value.shape)}" if torch.is_tensor(value) else repr(value)
         )
         raise ValueError(
             f"f must return one number computed from x, a tensor of shape [], not {kind}."
         )
+    if not value.requires_grad or torch.autograd.grad(value, x, allow_unused=True)[0] is None:
+        raise ValueError("f returned a number that is not computed from x, so it has no slope.")
     if not value.isfinite():
         raise ValueError(f"f is {value.item()} at the start; begin where it is finite.")
 

@@ -69,6 +69,8 @@ def test_every_picture_is_described_in_words(notebook):
             if "image/png" in output.get("data", {}):
                 alt = output["metadata"].get("image/png", {}).get("alt", "")
                 assert len(alt) > 20, f"no alt text in the cell: {source(cell)[:80]}"
+            if "image/png" in output.get("metadata", {}):
+                assert "image/png" in output["data"], f"a description without a picture: {source(cell)[:80]}"
 
 
 @each_notebook

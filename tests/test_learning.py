@@ -1,4 +1,5 @@
 """Modules 04 to 06: what their notebooks do not check; bad input, devices, interruption, interop and speed."""
+import functools
 import io
 import json
 import subprocess
@@ -23,6 +24,8 @@ from mnist_basics.linear_model import (
     validate_epoch,
 )
 from mnist_basics.sgd import gradient_descent, mse
+
+WEIGHT = torch.ones((), requires_grad=True)
 
 # 04
 
@@ -53,8 +56,11 @@ def test_a_path_that_diverges_ends_with_finite_numbers_and_says_so(capsys):
 @pytest.mark.parametrize("arguments, says", [
     ((lambda x: x, torch.ones(2), 0.1, 3), "shape \\[2\\]"),
     ((lambda x: 3.0, torch.tensor(1.0), 0.1, 3), "not 3.0"),
-    ((lambda x: torch.tensor(3.0), torch.tensor(1.0), 0.1, 3), "computed from x"),
+    ((lambda x: torch.tensor(3.0), torch.tensor(1.0), 0.1, 3), "not computed from x"),
     ((lambda x: 1 / x, torch.tensor(0.0), 0.1, 3), "at the start"),
+    ((lambda x: x.detach() ** 2, torch.tensor(1.0), 0.1, 3), "not computed from x"),
+    ((lambda x: WEIGHT * 2, torch.tensor(1.0), 0.1, 3), "not computed from x"),
+    ((lambda x: 1 / x, torch.tensor(float("inf")), 0.1, 3), "finite"),
     ((torch.sin, torch.tensor(1), 0.1, 3), "floating-point"),
     ((torch.sin, 1.0, 0.1, 3), "floating-point"),
     ((torch.sin, torch.tensor(1.0), 0, 3), "lr"),
@@ -231,6 +237,58 @@ def test_saving_and_loading_is_as_if_nothing_had_happened(name, tmp_path):
     assert second.recorder.values == straight.recorder.values
 
 
+def test_saving_remembers_the_random_numbers_of_dropout(tmp_path):
+    def with_dropout():
+        dls, _ = small()
+        return quiet(dls, nn.Sequential(nn.Linear(20, 8), nn.Dropout(), nn.Linear(8, 1)))
+
+    straight = with_dropout()
+    torch.manual_seed(1)
+    straight.fit(4, lr=0.1)
+    first, second = with_dropout(), with_dropout()
+    first.model.load_state_dict(second.model.state_dict())
+    torch.manual_seed(1)
+    first.model.load_state_dict(with_dropout().model.state_dict())
+    torch.manual_seed(1)
+    first.fit(2, lr=0.1)
+    first.save(tmp_path / "half.safetensors")
+    torch.rand(100)
+    second.load(tmp_path / "half.safetensors")
+    second.fit(2, lr=0.1)
+    assert_same_model(second.model, straight.model)
+    assert second.recorder.losses == straight.recorder.losses and second.recorder.lrs == straight.recorder.lrs
+
+
+def test_another_optimizer_is_refused_and_changes_nothing(tmp_path):
+    dls, model = small()
+    adam = quiet(dls, model, opt_func=OPTIMIZERS["Adam"])
+    adam.fit(1, lr=0.01)
+    adam.save(tmp_path / "adam.safetensors")
+    for name in ("ours", "momentum", "AdamW"):
+        other = quiet(*small(seed=8), opt_func=OPTIMIZERS[name])
+        before = {key: value.clone() for key, value in other.model.state_dict().items()}
+        with pytest.raises(ValueError, match="saved with the optimizer Adam"):
+            other.load(tmp_path / "adam.safetensors")
+        torch.testing.assert_close(dict(other.model.state_dict()), before, rtol=0, atol=0)
+
+    def two_groups(params, lr):
+        return torch.optim.Adam([{"params": params[:1]}, {"params": params[1:]}], lr)
+
+    other = quiet(*small(seed=8), opt_func=two_groups)
+    before = {key: value.clone() for key, value in other.model.state_dict().items()}
+    with pytest.raises(ValueError, match="does not fit"):
+        other.load(tmp_path / "adam.safetensors")
+    torch.testing.assert_close(dict(other.model.state_dict()), before, rtol=0, atol=0)
+
+
+def test_weights_that_are_shared_can_be_saved(tmp_path):
+    dls, _ = small()
+    layer = nn.Linear(20, 20)
+    learn = quiet(dls, nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(20, 1)))
+    learn.save(tmp_path / "shared.safetensors")
+    learn.load(tmp_path / "shared.safetensors")
+
+
 def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(tmp_path):
     dls, model = small()
     learn = quiet(dls, model)
@@ -283,7 +341,7 @@ class Stop(Callback):
         return listener
 
 
-@pytest.mark.parametrize("event", ["before_epoch", "before_batch", "after_loss", "after_batch", "after_train", "after_epoch"])
+@pytest.mark.parametrize("event", ["before_epoch", "before_batch", "after_loss", "after_backward", "after_batch", "after_train", "after_epoch"])
 def test_ctrl_c_leaves_a_usable_learner(event):
     dls, model = small()
     learn = quiet(dls, model)
@@ -300,9 +358,9 @@ def test_a_loss_that_is_no_number_stops_the_fit_and_says_where():
     dls, model = small(shuffle=False, n=64 * 8)
 
     class Poison(Callback):
-        def after_loss(self, learn):
+        def before_batch(self, learn):
             if (learn.epoch, learn.batch) == (1, 5):
-                learn.loss = learn.loss * float("nan")
+                learn.xb = learn.xb * float("nan")
 
     learn = quiet(dls, model)
     with pytest.raises(FloatingPointError, match="nan in epoch 1, batch 5, at a learning rate of 0.25"):
@@ -318,19 +376,71 @@ def test_it_stops_within_fifty_batches():
         def after_batch(self, learn):
             seen.append(learn.batch)
 
-        def after_loss(self, learn):
-            learn.loss = learn.loss * float("inf")
+        def before_batch(self, learn):
+            learn.xb = learn.xb * float("nan")
 
     with pytest.raises(FloatingPointError, match="epoch 0, batch 0"):
         quiet(dls, model).fit(1, lr=0.1, cbs=[Count()])
     assert len(seen) <= 50
 
 
-@pytest.mark.parametrize("arguments", [(0, 0.1), (2.5, 0.1), (1, 0.0), (1, -1.0), (1, float("nan"))])
+@pytest.mark.parametrize("arguments", [(0, 0.1), (True, 0.1), (2.5, 0.1), (1, "0.1"), (1, 0.0), (1, -1.0), (1, float("nan"))])
 def test_a_fit_that_makes_no_sense_is_refused(arguments):
     dls, model = small()
     with pytest.raises(ValueError):
         quiet(dls, model).fit(*arguments)
+
+
+def test_a_loss_that_overflows_in_the_last_step_is_noticed():
+    dls, model = small(n=64)
+    with pytest.raises(FloatingPointError, match="validation loss became (inf|nan) in epoch 0"):
+        quiet(dls, model, loss_func=nn.functional.mse_loss).fit(1, lr=1e30)
+
+
+def test_looking_in_between_does_not_change_the_mode():
+    modes = []
+
+    class Look(Callback):
+        def after_batch(self, learn):
+            learn.validate()
+            learn.predict(learn.xb)
+            modes.append(learn.model.training)
+
+    dls, model = small()
+    quiet(dls, model).fit(1, lr=0.1, cbs=[Look()])
+    assert all(modes)
+
+
+def test_what_an_interrupted_epoch_measured_is_kept():
+    class InTheMiddle(Callback):
+        def after_batch(self, learn):
+            if (learn.epoch, learn.batch) == (1, 2):
+                raise KeyboardInterrupt
+
+    dls, model = small()
+    learn = quiet(dls, model)
+    with pytest.raises(KeyboardInterrupt):
+        learn.fit(3, lr=0.1, cbs=[InTheMiddle()])
+    assert len(learn.recorder.losses) == len(learn.recorder.lrs) == len(dls.train) + 3
+
+
+def test_gradients_can_be_clipped_and_losses_scaled_by_callbacks():
+    class Scale(Callback):
+        def after_loss(self, learn):
+            learn.loss = learn.loss * 1024
+
+        def after_backward(self, learn):
+            for param in learn.model.parameters():
+                param.grad /= 1024
+
+    dls, model = small()
+    plain = quiet(dls, model)
+    plain.fit(2, lr=0.3)
+    dls, model = small()
+    scaled = quiet(dls, model)
+    scaled.fit(2, lr=0.3, cbs=[Scale()])
+    torch.testing.assert_close(scaled.model.state_dict(), plain.model.state_dict())
+    assert scaled.recorder.losses == pytest.approx(plain.recorder.losses), "the loss is recorded as it was"
 
 
 def test_events_come_in_order():
@@ -344,7 +454,7 @@ def test_events_come_in_order():
             return lambda learn: events.append(name)
 
     quiet(dls, model, cbs=[Listen()]).fit(1, lr=0.1)
-    batch = ["before_batch", "after_loss", "after_batch"]
+    batch = ["before_batch", "after_loss", "after_backward", "after_batch"]
     assert events == ["before_fit", "before_epoch", *batch, *batch, "after_train", "after_epoch", "after_fit"]
 
 
@@ -393,6 +503,21 @@ def test_momentum_is_left_alone_where_there_is_none():
     ours = BasicOptim([torch.zeros(1, requires_grad=True)], 0.1)
     set_lr(ours, 0.3, 0.9)
     assert get_lr(ours) == 0.3
+
+
+def test_one_cycle_leaves_the_momentum_as_it_was():
+    dls, model = small()
+    for name, key in (("momentum", "momentum"), ("Adam", "betas")):
+        learn = quiet(dls, model, opt_func=OPTIMIZERS[name])
+        learn.fit_one_cycle(1, lr_max=0.01)
+        value = learn.opt.param_groups[0][key]
+        assert value == (0.9 if key == "momentum" else (0.9, 0.999))
+
+
+def test_validate_epoch_walks_through_the_batches_once():
+    dls, model = small(shuffle=False)
+    expected = validate_epoch(model, dls.valid)
+    assert validate_epoch(model, ((xb, yb) for xb, yb in dls.valid)) == expected
 
 
 def test_batches_on_another_device_are_moved():
@@ -542,9 +667,9 @@ def test_jupyter_gets_one_table_that_grows(monkeypatch):
     monkeypatch.setattr(learner_module, "_in_jupyter", lambda: True)
     monkeypatch.setattr("IPython.display.display", display)
     dls, model = small()
-    Learner(dls, model, metrics=[batch_accuracy]).fit(2, lr=0.1)
+    Learner(dls, model, metrics=[functools.partial(batch_accuracy), batch_accuracy]).fit(2, lr=0.1)
     assert "<progress" in shown[0] and "<progress" not in shown[-1]
-    assert shown[-1].count("<tr>") == 3 and "batch_accuracy" in shown[-1]
+    assert shown[-1].count("<tr>") == 3 and shown[-1].count("<th>batch_accuracy</th>") == 2
 
 
 # Speed
@@ -562,13 +687,13 @@ def test_40_epochs_are_fast(digits):
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 1))
 
-    def ours():
-        quiet(slices, net()).fit(40, lr=0.1)
+    def ours(epochs):
+        quiet(slices, net()).fit(epochs, lr=0.1)
 
-    def bare():
+    def bare(epochs):
         model = net()
         params = list(model.parameters())
-        for _ in range(40):
+        for _ in range(epochs):
             for i in range(0, len(x), 256):
                 mnist_loss(model(x[i:i + 256]), y[i:i + 256]).backward()
                 with torch.no_grad():
@@ -580,20 +705,21 @@ def test_40_epochs_are_fast(digits):
                     preds, targets = model(valid_x[i:i + 256]), valid_y[i:i + 256]
                     mnist_loss(preds, targets), batch_accuracy(preds, targets)
 
-    def theirs():
+    def theirs(epochs):
         loaders = [fastai.DataLoader(list(zip(*pair)), batch_size=256) for pair in ((x, y), (valid_x, valid_y))]
         learn = fastai.Learner(fastai.DataLoaders(*loaders), net(), opt_func=fastai.SGD, loss_func=mnist_loss, metrics=batch_accuracy)
         with learn.no_bar(), learn.no_logging():
-            learn.fit(40, lr=0.1)
+            learn.fit(epochs, lr=0.1)
 
-    def seconds(work):
+    def seconds(work, epochs):
         start = time.perf_counter()
-        work()
+        work(epochs)
         return time.perf_counter() - start
 
-    rounds = [[seconds(bare), seconds(ours)] for _ in range(5)]
-    bare_time, our_time = (min(times) for times in zip(*rounds))
-    their_time = seconds(theirs)
+    # Many short rounds in turn, and the fastest of each: what else the machine is doing then matters least.
+    rounds = [[seconds(bare, 8), seconds(ours, 8)] for _ in range(20)]
+    bare_time, our_time = (5 * min(times) for times in zip(*rounds))
+    their_time = seconds(theirs, 40)
     print(f"bare loop {bare_time:.2f} s, ours {our_time:.2f} s ({our_time / bare_time:.2f}), fastai {their_time:.2f} s ({their_time / our_time:.1f})")
     assert our_time / bare_time <= 1.15 and their_time / our_time >= 3
 
