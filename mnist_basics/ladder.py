@@ -179,7 +179,7 @@ def _plainly(command):
 
     return wrapped
 
-# %% ../nbs/12_ladder.ipynb #48140a9a
+# %% ../nbs/12_ladder.ipynb #6e5e93d1
 def _as_text(table):
     "The ladder for a terminal."
     formats = {"parameters": "{:,}", "accuracy": "{:.4f}", "seconds": "{:.2f}"}
@@ -191,7 +191,7 @@ def _as_text(table):
     for row in table.itertuples():
         if RUNGS[row.rung].metric == "balanced_accuracy":
             lines.append(
-                f"The accuracy of {row.rung} is the mean of those on 3s and on 7s, as it was published;"
+                f"The accuracy of {row.rung} is the mean of those on 3s and on 7s, as in the book;"
                 f"\namong all images, it is {1 - row.errors / row.images:.4f}."
             )
     return "\n".join(lines)
