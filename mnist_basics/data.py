@@ -4,7 +4,7 @@
 __all__ = ['SAMPLE_URL', 'SAMPLE', 'IDX_MIRRORS', 'IDX', 'SOURCES', 'DataError', 'Digits', 'check_published', 'cache_folder',
            'Origin', 'find_local', 'find_digits', 'mnist_sample', 'mnist_full', 'sample_folder']
 
-# %% ../nbs/00_data.ipynb #57edf76b
+# %% ../nbs/00_data.ipynb #8123a441
 import contextlib
 import functools
 import gzip
@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 from urllib.parse import urlparse
 
+# %% ../nbs/00_data.ipynb #9f5a91ee
 import numpy as np
 import platformdirs
 import pooch
@@ -130,7 +131,7 @@ def _decode(png, name):
         )
     return pixels
 
-# %% ../nbs/00_data.ipynb #1ca9dc80
+# %% ../nbs/00_data.ipynb #9670aaa0
 _WANTED = re.compile(r"labels\.csv|(train|valid)/[37]/\d+\.png")
 
 
@@ -149,22 +150,7 @@ def _read_folder(folder):
     except OSError as error:
         raise _Unreadable(f"{error.filename} cannot be read ({error.strerror}).") from error
 
-
-def _read_archive(archive):
-    "The sample's files in `archive` (`.tgz`): a dictionary from name to content."
-    files = {}
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                _check_member(member, archive)
-                name = PurePosixPath(member.name).as_posix().removeprefix("mnist_sample/")
-                if member.isfile() and _WANTED.fullmatch(name):
-                    files[name] = tar.extractfile(member).read()
-    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
-        raise _broken(archive, error, f"expected the archive {SAMPLE_URL}") from error
-    return files
-
-
+# %% ../nbs/00_data.ipynb #9ab74645
 def _check_member(member, archive):
     "`DataError` for a member of an archive that could write elsewhere, or that is far too large."
     path = PureWindowsPath(member.name)  # understands / and \\ alike
@@ -179,28 +165,49 @@ def _check_member(member, archive):
         f"Nothing was unpacked; expected the archive {SAMPLE_URL}."
     )
 
-
+# %% ../nbs/00_data.ipynb #08d7a132
 def _broken(file, error, expected):
     "The right `DataError` for an `error` met while reading `file`."
     if isinstance(error, OSError) and error.errno is not None:
         return _Unreadable(f"{file} cannot be read ({error.strerror}).")
     return DataError(f"{file} is truncated or damaged ({error}); {expected}.")
 
-# %% ../nbs/00_data.ipynb #0151e420
+# %% ../nbs/00_data.ipynb #7e4ee0fe
+def _read_archive(archive):
+    "The sample's files in `archive` (`.tgz`): a dictionary from name to content."
+    files = {}
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                _check_member(member, archive)
+                name = PurePosixPath(member.name).as_posix().removeprefix("mnist_sample/")
+                if member.isfile() and _WANTED.fullmatch(name):
+                    files[name] = tar.extractfile(member).read()
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
+        raise _broken(archive, error, f"expected the archive {SAMPLE_URL}") from error
+    return files
+
+# %% ../nbs/00_data.ipynb #b3ffe026
+def _sample_names(files, split, where):
+    "The names of the 3s and those of the 7s in `split`; `DataError` if there are none of a kind."
+    names = [
+        sorted(name for name in files if name.startswith(f"{split}/{digit}/"))
+        for digit in (3, 7)
+    ]
+    for digit, found in zip((3, 7), names):
+        if not found:
+            raise DataError(
+                f"{where}: the folder {split}/{digit} is missing or holds no images; "
+                f"expected {SAMPLE[f'{split}/{digit}'][0]:,} PNGs named by number."
+            )
+    return names
+
+# %% ../nbs/00_data.ipynb #9f5ab2c0
 def _sample_from_files(files, where):
     "`Digits` from a dictionary of PNGs; `where` they come from is named in errors."
     tensors = {}
     for split in ("train", "valid"):
-        names = [
-            sorted(name for name in files if name.startswith(f"{split}/{digit}/"))
-            for digit in (3, 7)
-        ]
-        for digit, found in zip((3, 7), names):
-            if not found:
-                raise DataError(
-                    f"{where}: the folder {split}/{digit} is missing or holds no images; "
-                    f"expected {SAMPLE[f'{split}/{digit}'][0]:,} PNGs named by number."
-                )
+        names = _sample_names(files, split, where)
         pixels = np.stack(
             [_decode(files[name], f"{where}: {name}") for found in names for name in found]
         )
@@ -208,7 +215,7 @@ def _sample_from_files(files, where):
         tensors[f"{split}_y"] = torch.tensor([3] * len(names[0]) + [7] * len(names[1]))
     return Digits(**tensors, source="mnist")
 
-
+# %% ../nbs/00_data.ipynb #a7e99eb2
 def _check_sample(digits, where):
     "`digits`, if they are the genuine sample; else `DataError`."
     for part, (number, expected) in SAMPLE.items():
@@ -227,16 +234,14 @@ def _check_sample(digits, where):
             )
     return digits
 
-# %% ../nbs/00_data.ipynb #7f7d69b3
-def _read_idx(folder):
-    "All ten digits from the IDX files in `folder`, in the order in which they stand there."
-    train_x, train_y, valid_x, valid_y = (
-        _idx_values(_idx_file(folder, name), name) for name in IDX
+# %% ../nbs/00_data.ipynb #a3642f64
+def _idx_file(folder, name):
+    "The IDX file `name` in `folder`, plain or gzipped; None if there is neither."
+    return next(
+        (file for file in (folder / f"{name}.gz", folder / name) if file.is_file()), None
     )
-    train_x, valid_x = train_x.view(-1, 28, 28), valid_x.view(-1, 28, 28)
-    return Digits(train_x, train_y.long(), valid_x, valid_y.long(), "mnist")
 
-
+# %% ../nbs/00_data.ipynb #355106ed
 def _idx_values(file, name):
     "What follows the header in the IDX file `name`: uint8 `[N]` labels or `[N·28·28]` pixels."
     try:
@@ -253,14 +258,16 @@ def _idx_values(file, name):
     header = 16 if "images" in name else 8
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header)
 
-
-def _idx_file(folder, name):
-    "The IDX file `name` in `folder`, plain or gzipped; None if there is neither."
-    return next(
-        (file for file in (folder / f"{name}.gz", folder / name) if file.is_file()), None
+# %% ../nbs/00_data.ipynb #84fc0765
+def _read_idx(folder):
+    "All ten digits from the IDX files in `folder`, in the order in which they stand there."
+    train_x, train_y, valid_x, valid_y = (
+        _idx_values(_idx_file(folder, name), name) for name in IDX
     )
+    train_x, valid_x = train_x.view(-1, 28, 28), valid_x.view(-1, 28, 28)
+    return Digits(train_x, train_y.long(), valid_x, valid_y.long(), "mnist")
 
-# %% ../nbs/00_data.ipynb #e2376215
+# %% ../nbs/00_data.ipynb #e8839c51
 def _enlarge(small):
     "An 8×8 digit of 0 to 16 in the manner of MNIST: uint8 `[28,28]`, 20 high, centred by mass."
     image = Image.fromarray((small * 255 / 16).astype(np.uint8))
@@ -279,7 +286,7 @@ def _enlarge(small):
     canvas[corner[0] : corner[0] + box.shape[0], corner[1] : corner[1] + box.shape[1]] = box
     return canvas
 
-
+# %% ../nbs/00_data.ipynb #53306fe6
 def _read_bundled():
     "All ten digits of scikit-learn, enlarged: four fifths to train on, the last to validate with."
     from sklearn.datasets import load_digits  # takes seconds to import, and is rarely needed
@@ -290,7 +297,7 @@ def _read_bundled():
     cut = len(x) * 4 // 5
     return Digits(x[:cut], y[:cut], x[cut:], y[cut:], "bundled")
 
-# %% ../nbs/00_data.ipynb #af4e3ffb
+# %% ../nbs/00_data.ipynb #e4e1f92a
 def _sample_order(labels):
     "Where the 3s and 7s stand in `labels`: 3s first, numbers sorted as text."
     return [
@@ -299,7 +306,7 @@ def _sample_order(labels):
         for i in sorted((labels == digit).nonzero().flatten().tolist(), key=str)
     ]
 
-
+# %% ../nbs/00_data.ipynb #46c99c02
 def _sample_of(full):
     "The 3s and 7s among all ten digits."
     train, valid = _sample_order(full.train_y), _sample_order(full.valid_y)
@@ -311,7 +318,7 @@ def _sample_of(full):
         full.source,
     )
 
-
+# %% ../nbs/00_data.ipynb #2e610abb
 def _as_files(full):
     "The 3s and 7s among all ten digits as PNGs: a dictionary from name to content."
     files = {}
@@ -326,19 +333,13 @@ def _as_files(full):
     rows = [f"{name},{0 if '/3/' in name else 1}" for name in files]
     return files | {"labels.csv": "\n".join(["name,label", *rows, ""]).encode()}
 
-# %% ../nbs/00_data.ipynb #54bbdaea
-def _say(message):
-    "Tell the reader something that is no error; on stderr, apart from results."
-    if sys.stderr is not None:
-        print(message, file=sys.stderr)
-
-
+# %% ../nbs/00_data.ipynb #e83aacc7
 def cache_folder() -> Path:  # may not exist yet
     "Where digits are kept: `MNIST_BASICS_CACHE` if set, else the system's place for such things."
     chosen = os.environ.get("MNIST_BASICS_CACHE")
     return Path(os.path.expanduser(chosen or platformdirs.user_cache_path("mnist_basics")))
 
-
+# %% ../nbs/00_data.ipynb #9f606ca3
 def _fill(cache, name, write):
     "Let `write(path)` make a file or a folder beside `cache/name`, then rename it to that."
     cache.mkdir(parents=True, exist_ok=True)
@@ -354,11 +355,17 @@ def _fill(cache, name, write):
             ):  # else another process was faster, and its folder is as good
                 raise
 
-
+# %% ../nbs/00_data.ipynb #fd82402b
 _fallbacks = {}  # cache folder → a temporary folder, if the cache could not be written
 _fallbacks_lock = threading.Lock()
 
 
+def _places():
+    "Where kept digits may lie: the cache, and the temporary folder if there is one."
+    cache = cache_folder()
+    return [cache, Path(_fallbacks[cache].name)] if cache in _fallbacks else [cache]
+
+# %% ../nbs/00_data.ipynb #29691b56
 def _keep(writers):
     "`_fill` the cache with all of name → write; if that fails, a folder that lasts until Python ends."
     cache = cache_folder()
@@ -379,16 +386,7 @@ def _keep(writers):
         _fill(Path(_fallbacks[cache].name), name, write)
     return Path(_fallbacks[cache].name)
 
-
-def _places():
-    "Where kept digits may lie: the cache, and the temporary folder if there is one."
-    cache = cache_folder()
-    return [cache, Path(_fallbacks[cache].name)] if cache in _fallbacks else [cache]
-
-# %% ../nbs/00_data.ipynb #c599a87b
-SOURCES = ("auto", "mnist", "bundled")
-
-
+# %% ../nbs/00_data.ipynb #e563bed1
 class Origin(NamedTuple):
     "Where digits come from."
 
@@ -396,11 +394,10 @@ class Origin(NamedTuple):
     path: Path | None  # the archive or the folder; None for the bundled digits
     kept: bool = False  # does it lie in the cache, so that we may throw it away if it is bad?
 
-
-_WANTED_FILES = {  # for each kind, what to put into a folder of your own
-    "sample": SAMPLE_URL,
-    "full": f"the four files {', '.join(f'{name}.gz' for name in IDX)} from {IDX_MIRRORS[0]}",
-}
+# %% ../nbs/00_data.ipynb #3de18fcd
+def _has_images(folder):
+    "Does `folder` look like an extracted sample?"
+    return (folder / "train").is_dir() or (folder / "valid").is_dir()
 
 
 def _search(folder, kind):
@@ -412,12 +409,26 @@ def _search(folder, kind):
             return Origin("folder", folder / "mnist_sample")
     return Origin("idx", folder) if all(_idx_file(folder, name) for name in IDX) else None
 
+# %% ../nbs/00_data.ipynb #59503e87
+def _hash(tensors):
+    "One SHA-256 over all tensors."
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        whole.update(tensors[name].numpy())
+    return whole.hexdigest()
 
-def _has_images(folder):
-    "Does `folder` look like an extracted sample?"
-    return (folder / "train").is_dir() or (folder / "valid").is_dir()
+# %% ../nbs/00_data.ipynb #6f578240
+def _image_stats(folder):
+    "For each image in the class folders of `folder`, its size and the time of its last change."
+    parts = [part for part in SAMPLE if (folder / part).is_dir()]
+    return {
+        f"{part}/{entry.name}": entry.stat()
+        for part in parts
+        for entry in os.scandir(folder / part)
+        if entry.name.endswith(".png")
+    }
 
-# %% ../nbs/00_data.ipynb #c3d96033
+# %% ../nbs/00_data.ipynb #cb82c8bb
 _LAYOUT = 1  # raise this when decoding changes, so that older cache files are made again
 
 
@@ -437,26 +448,13 @@ def _fingerprint(origin):
     listing = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return f"layout {_LAYOUT}, {origin.form}, {len(lines)} files, {listing}"
 
+# %% ../nbs/00_data.ipynb #6e5f649e
+def _say(message):
+    "Tell the reader something that is no error; on stderr, apart from results."
+    if sys.stderr is not None:
+        print(message, file=sys.stderr)
 
-def _image_stats(folder):
-    "For each image in the class folders of `folder`, its size and the time of its last change."
-    parts = [part for part in SAMPLE if (folder / part).is_dir()]
-    return {
-        f"{part}/{entry.name}": entry.stat()
-        for part in parts
-        for entry in os.scandir(folder / part)
-        if entry.name.endswith(".png")
-    }
-
-
-def _hash(tensors):
-    "One SHA-256 over all tensors."
-    whole = hashlib.sha256()
-    for name in sorted(tensors):
-        whole.update(tensors[name].numpy())
-    return whole.hexdigest()
-
-# %% ../nbs/00_data.ipynb #118d94e2
+# %% ../nbs/00_data.ipynb #4752c918
 def _recall(file, origin):
     "The decoded digits in `file` if they are whole and made from `origin` (a fingerprint)."
     if not os.access(file, os.R_OK):
@@ -472,7 +470,7 @@ def _recall(file, origin):
         _say(f"The cache file {file} is damaged ({error}); it is made again.")
         return None
 
-
+# %% ../nbs/00_data.ipynb #d1fb0151
 def _decoded(name, origin, read):
     "The digits of `origin`: from the cache if they are there, else by `read()`, and then kept."
     fingerprint = _fingerprint(origin)
@@ -487,13 +485,10 @@ def _decoded(name, origin, read):
         _keep({name: lambda path: path.write_bytes(content)})
     return digits
 
-# %% ../nbs/00_data.ipynb #bb119de1
-def _fetch(url, folder, patience):
-    "Download `url` into `folder`; `OSError` on failure or after `patience` silent seconds."
-    file, host = folder / url.rsplit("/", 1)[1], urlparse(url).hostname
+# %% ../nbs/00_data.ipynb #62622ce5
+def _start_download(url, file, bar, patience):
+    "Download `url` into `file` in a thread; a queue that will deliver None or the error."
     outcome = queue.SimpleQueue()
-    look = {"unit": "B", "unit_scale": True, "leave": False, "delay": 1}
-    bar = tqdm(desc=file.name, total=1, disable=sys.stderr is None, **look)
 
     def work():
         try:
@@ -503,6 +498,27 @@ def _fetch(url, folder, patience):
             outcome.put(error)
 
     threading.Thread(target=work, daemon=True).start()
+    return outcome
+
+# %% ../nbs/00_data.ipynb #d51588bd
+def _wait(outcome, file, patience):
+    "What `outcome` delivers; `TimeoutError` when `file` has not grown for `patience` seconds."
+    size = 0
+    while True:
+        try:
+            return outcome.get(timeout=patience)
+        except queue.Empty:
+            before, size = size, file.stat().st_size if file.exists() else 0
+            if size == before:
+                raise TimeoutError(f"nothing came for {patience} seconds") from None
+
+# %% ../nbs/00_data.ipynb #c4d86262
+def _fetch(url, folder, patience):
+    "Download `url` into `folder`; `OSError` on failure or after `patience` silent seconds."
+    file, host = folder / url.rsplit("/", 1)[1], urlparse(url).hostname
+    look = {"unit": "B", "unit_scale": True, "leave": False, "delay": 1}
+    bar = tqdm(desc=file.name, total=1, disable=sys.stderr is None, **look)
+    outcome = _start_download(url, file, bar, patience)
     try:
         error = _wait(outcome, file, patience)
     finally:
@@ -515,19 +531,7 @@ def _fetch(url, folder, patience):
         name = type(error).__name__
         raise OSError(f"no connection to {host}, or it broke off: {name}") from error
 
-
-def _wait(outcome, file, patience):
-    "What `outcome` delivers; `TimeoutError` when `file` has not grown for `patience` seconds."
-    size = 0
-    while True:
-        try:
-            return outcome.get(timeout=patience)
-        except queue.Empty:
-            before, size = size, file.stat().st_size if file.exists() else 0
-            if size == before:
-                raise TimeoutError(f"nothing came for {patience} seconds") from None
-
-# %% ../nbs/00_data.ipynb #99f539ca
+# %% ../nbs/00_data.ipynb #4d709c1f
 def _read_sample(origin):
     "The 3s and 7s of `origin`, checked."
     if origin.form in ("archive", "folder"):
@@ -543,7 +547,21 @@ def _read_full(origin):
 
 _READ = {"sample": _read_sample, "full": _read_full}
 
+# %% ../nbs/00_data.ipynb #44409e3d
+def _download_from(base, names, kind, patience):
+    "Fetch the files `names` from the address `base`, check them, and put them into the cache."
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        try:
+            for name in names:
+                _fetch(base + name, folder, patience)
+            _READ[kind](_search(folder, kind))
+            copy = {name: functools.partial(shutil.copyfile, folder / name) for name in names}
+            return _search(_keep(copy), kind)._replace(kept=True)
+        except DataError as error:  # names the address: the temporary file will be gone
+            raise DataError(str(error).replace(f"{folder}{os.sep}", base)) from None
 
+# %% ../nbs/00_data.ipynb #9c655af2
 def _download(kind, patience):
     "Fetch the sample's archive or the four IDX files, check them, and put them into the cache."
     base, archive = SAMPLE_URL.rsplit("/", 1)
@@ -553,23 +571,19 @@ def _download(kind, patience):
         else (IDX_MIRRORS, [f"{name}.gz" for name in IDX])
     )
     for base in bases:  # two tries either way
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-            folder = Path(temporary)
-            try:
-                for name in names:
-                    _fetch(base + name, folder, patience)
-                _READ[kind](_search(folder, kind))
-                copy = {
-                    name: functools.partial(shutil.copyfile, folder / name) for name in names
-                }
-                return _search(_keep(copy), kind)._replace(kept=True)
-            except OSError as error:
-                failure = error
-            except DataError as error:  # names the address: the temporary file will be gone
-                failure = DataError(str(error).replace(f"{folder}{os.sep}", base))
+        try:
+            return _download_from(base, names, kind, patience)
+        except (OSError, DataError) as error:
+            failure = error
     raise failure
 
-# %% ../nbs/00_data.ipynb #329c88ea
+# %% ../nbs/00_data.ipynb #07229fd8
+_WANTED_FILES = {  # for each kind, what to put into a folder of your own
+    "sample": SAMPLE_URL,
+    "full": f"the four files {', '.join(f'{name}.gz' for name in IDX)} from {IDX_MIRRORS[0]}",
+}
+
+# %% ../nbs/00_data.ipynb #85267c03
 def find_local(
     kind: str = "sample",  # "sample" (3s and 7s) or "full" (all ten digits)
 ) -> Origin | None:  # None if they would have to be downloaded
@@ -588,21 +602,7 @@ def find_local(
         f"Put {_WANTED_FILES[kind]} there, or unset the variable."
     )
 
-
-def find_digits(
-    source: str = "auto",  # `"auto"`, `"mnist"` (that or an error) or `"bundled"`
-    kind: str = "sample",  # "sample" (3s and 7s) or "full" (all ten digits)
-) -> Origin:
-    "Where the digits are; downloads them if need be. Errors as for `mnist_sample`."
-    if source not in SOURCES:
-        raise ValueError(
-            f"source must be one of {', '.join(map(repr, SOURCES))}, not {source!r}."
-        )
-    if source == "bundled":
-        return Origin("bundled", None)
-    return find_local(kind) or _from_network(source, kind)
-
-
+# %% ../nbs/00_data.ipynb #42d8389c
 def _from_network(source, kind):
     'Download. Where that fails: the bundled digits and a sentence, or `DataError` for "mnist".'
     try:
@@ -621,19 +621,24 @@ def _from_network(source, kind):
         )
         return Origin("bundled", None)
 
-# %% ../nbs/00_data.ipynb #d625bebb
-def _load(origin, kind):
-    "The digits of `origin`; a file in the cache that turns out to be bad is thrown away."
-    name = f"{'bundled' if origin.form == 'bundled' else 'mnist'}_{kind}.safetensors"
-    try:
-        return _decoded(name, origin, lambda: _READ[kind](origin))
-    except DataError as error:
-        if origin.kept and not isinstance(error, _Unreadable):
-            with contextlib.suppress(OSError):  # the error itself is what the reader must hear
-                _discard(origin)
-        raise
+# %% ../nbs/00_data.ipynb #9b1a45fa
+SOURCES = ("auto", "mnist", "bundled")
 
 
+def find_digits(
+    source: str = "auto",  # `"auto"`, `"mnist"` (that or an error) or `"bundled"`
+    kind: str = "sample",  # "sample" (3s and 7s) or "full" (all ten digits)
+) -> Origin:
+    "Where the digits are; downloads them if need be. Errors as for `mnist_sample`."
+    if source not in SOURCES:
+        raise ValueError(
+            f"source must be one of {', '.join(map(repr, SOURCES))}, not {source!r}."
+        )
+    if source == "bundled":
+        return Origin("bundled", None)
+    return find_local(kind) or _from_network(source, kind)
+
+# %% ../nbs/00_data.ipynb #042ae651
 def _discard(origin):
     "Delete what `origin` consists of: files that this module has put into the cache."
     if origin.form == "folder" and not origin.path.is_symlink():
@@ -647,7 +652,19 @@ def _discard(origin):
     for file in files:
         file.unlink(missing_ok=True)
 
+# %% ../nbs/00_data.ipynb #5e5b6097
+def _load(origin, kind):
+    "The digits of `origin`; a file in the cache that turns out to be bad is thrown away."
+    name = f"{'bundled' if origin.form == 'bundled' else 'mnist'}_{kind}.safetensors"
+    try:
+        return _decoded(name, origin, lambda: _READ[kind](origin))
+    except DataError as error:
+        if origin.kept and not isinstance(error, _Unreadable):
+            with contextlib.suppress(OSError):  # the error itself is what the reader must hear
+                _discard(origin)
+        raise
 
+# %% ../nbs/00_data.ipynb #5509d5ec
 def mnist_sample(
     source: str = "auto",  # `"auto"`, `"mnist"` (that or an error) or `"bundled"`
 ) -> Digits:  # 3s before 7s, each in the order of the file names sorted as text
@@ -663,7 +680,34 @@ def mnist_full(
     "All ten digits, from the same places and with the same errors as `mnist_sample`."
     return _load(find_digits(source, "full"), "full")
 
-# %% ../nbs/00_data.ipynb #b5825e3c
+# %% ../nbs/00_data.ipynb #e8c23684
+def _write_files(files, folder):
+    "Write a dictionary from name to content into `folder`."
+    for part in SAMPLE:
+        (folder / part).mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def _unpack(files, name):
+    "Write `files` as the folder `name` of the cache, and a note of what was written."
+    if (folder := cache_folder() / name).exists():
+        _say(f"{folder} has changed since it was written; it is made again.")
+        shutil.rmtree(folder, ignore_errors=True)
+    place = _keep({name: functools.partial(_write_files, files)})
+    note = _fingerprint(Origin("folder", place / name))
+    _fill(place, f"{name}.txt", lambda path: path.write_text(note))
+    return place / name
+
+# %% ../nbs/00_data.ipynb #8fef68bc
+def _is_untouched(folder):
+    "Is `folder` as `_unpack` left it?"
+    note = folder.with_name(f"{folder.name}.txt")
+    if not (note.is_file() and (folder / "labels.csv").is_file()):
+        return False
+    return note.read_text() == _fingerprint(Origin("folder", folder))
+
+# %% ../nbs/00_data.ipynb #aacd7e96
 def sample_folder(
     source: str = "auto",  # as for `mnist_sample`
 ) -> Path:  # holds `labels.csv`, and `train` and `valid` with a folder of PNGs for each digit
@@ -680,30 +724,3 @@ def sample_folder(
         _read_archive if origin.form == "archive" else lambda _: _as_files(_read_full(origin))
     )
     return _unpack(read(origin.path), name)
-
-
-def _unpack(files, name):
-    "Write `files` as the folder `name` of the cache, and a note of what was written."
-    if (folder := cache_folder() / name).exists():
-        _say(f"{folder} has changed since it was written; it is made again.")
-        shutil.rmtree(folder, ignore_errors=True)
-    place = _keep({name: functools.partial(_write_files, files)})
-    note = _fingerprint(Origin("folder", place / name))
-    _fill(place, f"{name}.txt", lambda path: path.write_text(note))
-    return place / name
-
-
-def _is_untouched(folder):
-    "Is `folder` as `_unpack` left it?"
-    note = folder.with_name(f"{folder.name}.txt")
-    if not (note.is_file() and (folder / "labels.csv").is_file()):
-        return False
-    return note.read_text() == _fingerprint(Origin("folder", folder))
-
-
-def _write_files(files, folder):
-    "Write a dictionary from name to content into `folder`."
-    for part in SAMPLE:
-        (folder / part).mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
