@@ -66,7 +66,7 @@ def show_image(
     ax.set_title(title or "", fontsize=9)
     return ax
 
-# %% ../nbs/01_pixels.ipynb #e2028b21
+# %% ../nbs/01_pixels.ipynb #103868ae
 def show_images(
     images: torch.Tensor,  # `[N,rows,columns]` or any sequence of images, as for `show_image`
     titles: list | None = None,  # one for each image
@@ -97,7 +97,7 @@ def show_images(
         show_image(image, ax, titles[i] if titles else None, cmap, limits)
     return fig
 
-
+# %% ../nbs/01_pixels.ipynb #7d6bef57
 def show_figure(
     figure: Figure | Axes,  # what to show
     alt: str,  # what can be seen there, in words, for those who cannot see it
@@ -109,7 +109,7 @@ def show_figure(
     display(fig, metadata={"image/png": {"alt": alt}})
     plt.close(fig)
 
-# %% ../nbs/01_pixels.ipynb #7c21c9f4
+# %% ../nbs/01_pixels.ipynb #7985b3e7
 def default_device() -> torch.device:
     "`MNIST_BASICS_DEVICE` if set (`ValueError` if unusable), else CUDA, MPS (untested) or CPU."
     if chosen := os.environ.get("MNIST_BASICS_DEVICE"):
@@ -118,7 +118,7 @@ def default_device() -> torch.device:
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
-
+# %% ../nbs/01_pixels.ipynb #59f1a61e
 def usable_device(
     name: str | torch.device,  # "cpu", "cuda", "cuda:1", "mps", …
 ) -> torch.device:
