@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .pixels import show_images
 
-# %% ../nbs/03_metrics.ipynb #ceff489f
+# %% ../nbs/03_metrics.ipynb #0fc79a30
 def _check_pairs(predictions, targets):
     "`ValueError` unless there is one prediction for each target, and at least one."
     if predictions.shape != targets.shape or targets.numel() == 0:
@@ -19,7 +19,7 @@ def _check_pairs(predictions, targets):
             f"the shapes are {list(predictions.shape)} and {list(targets.shape)}."
         )
 
-
+# %% ../nbs/03_metrics.ipynb #678e38ba
 def accuracy(
     predictions: torch.Tensor,  # `[N]`: digits, or True and False
     targets: torch.Tensor,  # `[N]`: the right answers, in the same form
@@ -28,7 +28,7 @@ def accuracy(
     _check_pairs(predictions, targets)
     return (predictions == targets).float().mean()
 
-
+# %% ../nbs/03_metrics.ipynb #e17ab53f
 def balanced_accuracy(
     predictions: torch.Tensor,  # `[N]`: digits, or True and False
     targets: torch.Tensor,  # `[N]`: the right answers, in the same form
