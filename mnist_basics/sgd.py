@@ -29,7 +29,7 @@ def plot_function(
     ax.set_title(title, fontsize=10)
     return ax
 
-# %% ../nbs/04_sgd.ipynb #95c4ea18
+# %% ../nbs/04_sgd.ipynb #bb2fa292
 class Descent(NamedTuple):
     "The path of a gradient descent."
 
@@ -37,20 +37,7 @@ class Descent(NamedTuple):
     f: torch.Tensor  # `[n+1]`: the function there
     diverged: bool  # did the path leave the finite numbers? It then ends before that
 
-
-def _check_descent(f, start, lr, steps):
-    "`ValueError` for arguments that make no sense."
-    if not (torch.is_tensor(start) and start.is_floating_point() and start.isfinite().all()):
-        raise ValueError(
-            f"start must be a finite floating-point tensor, such as torch.tensor(3.0), not {start!r}."
-        )
-    if not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr must be a finite number above 0, not {lr!r}.")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps must be a whole number, 1 or more, not {steps!r}.")
-    _check_function(f, start.detach().clone().requires_grad_())
-
-
+# %% ../nbs/04_sgd.ipynb #398b17ee
 def _check_function(f, x):
     "`ValueError` unless f(x) is one finite number that depends on x."
     with torch.enable_grad():
@@ -67,7 +54,20 @@ def _check_function(f, x):
     if not value.isfinite():
         raise ValueError(f"f is {value.item()} at the start; begin where it is finite.")
 
+# %% ../nbs/04_sgd.ipynb #2e235900
+def _check_descent(f, start, lr, steps):
+    "`ValueError` for arguments that make no sense."
+    if not (torch.is_tensor(start) and start.is_floating_point() and start.isfinite().all()):
+        raise ValueError(
+            f"start must be a finite floating-point tensor, such as torch.tensor(3.0), not {start!r}."
+        )
+    if not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr must be a finite number above 0, not {lr!r}.")
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps must be a whole number, 1 or more, not {steps!r}.")
+    _check_function(f, start.detach().clone().requires_grad_())
 
+# %% ../nbs/04_sgd.ipynb #f485d865
 def gradient_descent(
     f: Callable,  # what to minimise: takes a tensor shaped as `start`, returns a scalar tensor
     start: torch.Tensor,  # floating point, any shape; stays as it is
