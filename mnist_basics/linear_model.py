@@ -42,7 +42,7 @@ def linear(
     "A weighted sum of each row, plus a bias."
     return xb @ weights + bias
 
-# %% ../nbs/05_linear_model.ipynb #f7e52f64
+# %% ../nbs/05_linear_model.ipynb #1e3ed92c
 def _check_shapes(predictions, targets):
     "`ValueError` unless both have the same shape."
     if predictions.shape != targets.shape:
@@ -52,7 +52,7 @@ def _check_shapes(predictions, targets):
             "Try targets.view_as(predictions)."
         )
 
-
+# %% ../nbs/05_linear_model.ipynb #baf193fb
 def mnist_loss(
     predictions: torch.Tensor,  # float `[N,1]`: raw outputs (logits), any number
     targets: torch.Tensor,  # `[N,1]`: 1 for a 3, 0 for a 7
@@ -62,7 +62,7 @@ def mnist_loss(
     probabilities = predictions.sigmoid()
     return torch.where(targets == 1, 1 - probabilities, probabilities).mean()
 
-
+# %% ../nbs/05_linear_model.ipynb #402bcd3a
 def batch_accuracy(
     predictions: torch.Tensor,  # float `[N,1]`: raw outputs (logits), any number
     targets: torch.Tensor,  # `[N,1]`: 1 for a 3, 0 for a 7
@@ -123,7 +123,7 @@ def calc_grad(
     loss.backward()
     return loss.detach()
 
-# %% ../nbs/05_linear_model.ipynb #8570ff5f
+# %% ../nbs/05_linear_model.ipynb #f69d5b21
 def train_epoch(
     model: Callable,  # predictions from a batch
     batches: Batches,  # or any other source of `(xb, yb)`
@@ -137,7 +137,7 @@ def train_epoch(
             param.data -= lr * param.grad
             param.grad.zero_()
 
-
+# %% ../nbs/05_linear_model.ipynb #41c69953
 @torch.no_grad()
 def validate_epoch(
     model: Callable,  # predictions from a batch
