@@ -24,7 +24,7 @@ from tqdm import tqdm
 from .linear_model import mnist_loss
 from .pixels import default_device
 
-# %% ../nbs/06_learner.ipynb #00f26572
+# %% ../nbs/06_learner.ipynb #d0d5dd25
 class BasicOptim:
     "Plain gradient descent: each parameter minus learning rate times gradient."
 
@@ -47,17 +47,17 @@ class BasicOptim:
         for param in self.params:
             param.grad = None
 
-
+# %% ../nbs/06_learner.ipynb #9e3284d3
 SGD = BasicOptim  # its usual name: stochastic gradient descent
 
-# %% ../nbs/06_learner.ipynb #920f9f6e
+# %% ../nbs/06_learner.ipynb #d800e1db
 class DataLoaders(NamedTuple):
     "What to train on and what to validate with: two sources of batches `(xb, yb)`."
 
     train: Iterable  # `Batches`, or a PyTorch or fastai `DataLoader`
     valid: Iterable  # the same; not shuffled
 
-
+# %% ../nbs/06_learner.ipynb #6939bfa4
 EVENTS = (
     "before_fit",
     "before_epoch",
@@ -118,7 +118,7 @@ class Recorder(Callback):
             )
         return losses
 
-# %% ../nbs/06_learner.ipynb #9beb17a8
+# %% ../nbs/06_learner.ipynb #ad974724
 def set_lr(
     opt,  # `BasicOptim`, one of `torch.optim`, or fastai's
     lr: float,  # the new learning rate
@@ -140,7 +140,7 @@ def set_lr(
         if momentum is not None and "betas" in group:
             group["betas"] = (momentum, *group["betas"][1:])
 
-
+# %% ../nbs/06_learner.ipynb #7542697c
 def get_lr(
     opt,  # as for `set_lr`
 ) -> float:
@@ -159,7 +159,7 @@ def get_momentum(
     group = opt.param_groups[0] if hasattr(opt, "param_groups") else {}
     return group["betas"][0] if "betas" in group else group.get("momentum")
 
-# %% ../nbs/06_learner.ipynb #4dfc3a88
+# %% ../nbs/06_learner.ipynb #671ee458
 class Progress(Callback):
     "Shows one row for each epoch: in Jupyter a table, elsewhere lines; and a bar meanwhile."
 
@@ -216,7 +216,7 @@ class Progress(Callback):
         else:
             self.handle.update(page)
 
-
+# %% ../nbs/06_learner.ipynb #3eb5af96
 def _in_jupyter():
     "Are we in a notebook that shows HTML?"
     try:
@@ -225,7 +225,7 @@ def _in_jupyter():
         return False
     return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(get_ipython()).__mro__)
 
-# %% ../nbs/06_learner.ipynb #28a76b02
+# %% ../nbs/06_learner.ipynb #f30df6c5
 def one_cycle(
     position: float,  # how much of the training is done, 0 to 1
     start: float,  # value at the beginning
@@ -240,7 +240,7 @@ def one_cycle(
         low, high, part = middle, end, (position - pct_start) / (1 - pct_start)
     return low + (high - low) * (1 - math.cos(math.pi * part)) / 2
 
-
+# %% ../nbs/06_learner.ipynb #6ad81367
 class OneCycle(Callback):
     "Learning rate up and down again, momentum down and up again, over the whole fit."
 
@@ -267,7 +267,7 @@ class OneCycle(Callback):
         position = (learn.epoch + learn.batch / len(learn.dls.train)) / learn.epochs
         set_lr(learn.opt, one_cycle(position, *self.rates), one_cycle(position, *self.moms))
 
-# %% ../nbs/06_learner.ipynb #a6b49919
+# %% ../nbs/06_learner.ipynb #f9b1a729
 class Learner:
     "Trains a model: data, model, loss, optimizer and metrics in one object, with callbacks."
 
@@ -434,13 +434,23 @@ class Learner:
         "Go on where `save` left off. `ValueError` names what does not fit; nothing changes then."
         load_state(self, Path(path))
 
-
+# %% ../nbs/06_learner.ipynb #605efb19
 def _name_of(function):
     "What to call a function, a partial one, or an object that can be called."
     function = getattr(function, "func", function)
     return getattr(function, "__name__", type(function).__name__)
 
-# %% ../nbs/06_learner.ipynb #698fb569
+# %% ../nbs/06_learner.ipynb #4ab18354
+def _random_states(learn):
+    "Where the sequences of random numbers stand that a fit draws from."
+    states = {"cpu": torch.get_rng_state()}
+    if learn.device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(learn.device)
+    if getattr(learn.dls.train, "generator", None) is not None:
+        states["order"] = learn.dls.train.generator.get_state()
+    return states
+
+# %% ../nbs/06_learner.ipynb #d008dd26
 def _state(learn):
     "Everything of a Learner that changes in training: tensors by name, and the rest as text."
     tensors = {f"model.{name}": tensor for name, tensor in learn.model.state_dict().items()}
@@ -460,17 +470,7 @@ def _state(learn):
         )
     return {name: tensor.clone().contiguous() for name, tensor in tensors.items()}, about
 
-
-def _random_states(learn):
-    "Where the sequences of random numbers stand that a fit draws from."
-    states = {"cpu": torch.get_rng_state()}
-    if learn.device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(learn.device)
-    if getattr(learn.dls.train, "generator", None) is not None:
-        states["order"] = learn.dls.train.generator.get_state()
-    return states
-
-
+# %% ../nbs/06_learner.ipynb #2e64881c
 def save_state(
     learn: Learner,  # what to save
     path: Path,  # where; an older file there is replaced only when the new one is complete
@@ -482,7 +482,7 @@ def save_state(
     save_file(tensors, partial, metadata={"learner": json.dumps(about)})
     partial.replace(path)
 
-# %% ../nbs/06_learner.ipynb #e44ff516
+# %% ../nbs/06_learner.ipynb #09c148f2
 def _read_state(path):
     "The tensors and the text in a file; `ValueError` if it is not one of ours."
     if not path.is_file():
@@ -496,7 +496,7 @@ def _read_state(path):
             f"{path} is damaged, or no file that Learner.save wrote ({error})."
         ) from error
 
-
+# %% ../nbs/06_learner.ipynb #6e9526fd
 def _check_state(expected, found, path):
     "`ValueError` naming the first tensor that is missing, left over, or of another shape."
     for name in sorted(expected.keys() | found.keys()):
@@ -510,34 +510,7 @@ def _check_state(expected, found, path):
                 f"but {list(expected[name].shape)} in this model."
             )
 
-
-def load_state(
-    learn: Learner,  # built like the one that was saved
-    path: Path,  # a file that `save_state` wrote
-):
-    "Read the state of a Learner. `ValueError` if it does not fit; nothing is changed then."
-    tensors, about = _read_state(path)
-    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    _check_state(learn.model.state_dict(), model, path)
-    opt = learn.opt_func(list(learn.model.parameters()), lr=about["lr"])
-    if about["optimizer"] not in (type(opt).__name__, "NoneType"):
-        raise ValueError(
-            f"{path} was saved with the optimizer {about['optimizer']}, but this Learner has "
-            f"{type(opt).__name__}."
-        )
-    if about["groups"] is not None:
-        _load_memory(opt, tensors, about["groups"], path)
-    learn.model.load_state_dict(model)
-    learn.opt, learn.lr = opt, about["lr"]
-    for name in ("values", "losses", "lrs"):
-        setattr(learn.recorder, name, about[name])
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and learn.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"], learn.device)
-    if "random.order" in tensors and getattr(learn.dls.train, "generator", None) is not None:
-        learn.dls.train.generator.set_state(tensors["random.order"])
-
-
+# %% ../nbs/06_learner.ipynb #61d1a38f
 def _load_memory(opt, tensors, groups, path):
     "Give an optimizer of PyTorch its memory back."
     memory = {}
@@ -549,3 +522,41 @@ def _load_memory(opt, tensors, groups, path):
         opt.load_state_dict({"state": memory, "param_groups": groups})
     except ValueError as error:
         raise ValueError(f"The optimizer in {path} does not fit: {error}.") from error
+
+# %% ../nbs/06_learner.ipynb #f9d229eb
+def _load_optimizer(learn, tensors, about, path):
+    "A new optimizer for `learn` with the memory of the saved one; `ValueError` if it does not fit."
+    opt = learn.opt_func(list(learn.model.parameters()), lr=about["lr"])
+    if about["optimizer"] not in (type(opt).__name__, "NoneType"):
+        raise ValueError(
+            f"{path} was saved with the optimizer {about['optimizer']}, but this Learner has "
+            f"{type(opt).__name__}."
+        )
+    if about["groups"] is not None:
+        _load_memory(opt, tensors, about["groups"], path)
+    return opt
+
+# %% ../nbs/06_learner.ipynb #18a304e9
+def _set_random_states(learn, tensors):
+    "Put the sequences of random numbers back to where `_random_states` found them."
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and learn.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], learn.device)
+    if "random.order" in tensors and getattr(learn.dls.train, "generator", None) is not None:
+        learn.dls.train.generator.set_state(tensors["random.order"])
+
+# %% ../nbs/06_learner.ipynb #2e30c425
+def load_state(
+    learn: Learner,  # built like the one that was saved
+    path: Path,  # a file that `save_state` wrote
+):
+    "Read the state of a Learner. `ValueError` if it does not fit; nothing is changed then."
+    tensors, about = _read_state(path)
+    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    _check_state(learn.model.state_dict(), model, path)
+    opt = _load_optimizer(learn, tensors, about, path)
+    learn.model.load_state_dict(model)
+    learn.opt, learn.lr = opt, about["lr"]
+    for name in ("values", "losses", "lrs"):
+        setattr(learn.recorder, name, about[name])
+    _set_random_states(learn, tensors)
