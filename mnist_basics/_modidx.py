@@ -203,4 +203,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'mnist_basics.sgd.gradient_descent': ('sgd.html#gradient_descent', 'mnist_basics/sgd.py'),
                                   'mnist_basics.sgd.mse': ('sgd.html#mse', 'mnist_basics/sgd.py'),
                                   'mnist_basics.sgd.plot_descent': ('sgd.html#plot_descent', 'mnist_basics/sgd.py'),
-                                  'mnist_basics.sgd.plot_function': ('sgd.html#plot_function', 'mnist_basics/sgd.py')}}}
+                                  'mnist_basics.sgd.plot_function': ('sgd.html#plot_function', 'mnist_basics/sgd.py')},
+            'mnist_basics.two_layer_net': { 'mnist_basics.two_layer_net.simple_net': ( 'two_layer_net.html#simple_net',
+                                                                                       'mnist_basics/two_layer_net.py')}}}
