@@ -10,7 +10,7 @@ from torch import nn
 
 from .data import Digits
 
-# %% ../nbs/08_convolutions.ipynb #d3d05925
+# %% ../nbs/08_convolutions.ipynb #bb95bc4e
 def apply_kernel(
     image: torch.Tensor,  # `[rows,columns]`, any numbers
     row: int,  # the row of the window's centre …
@@ -30,7 +30,7 @@ def apply_kernel(
     window = image[row - reach : row + reach + 1, col - reach : col + reach + 1]
     return (window * kernel).sum()
 
-
+# %% ../nbs/08_convolutions.ipynb #2b7193d2
 def _check_plane(image, kernel):
     "`ValueError` unless `image` is one image in grey and `kernel` is square and odd."
     if image.ndim != 2:
@@ -81,24 +81,22 @@ def simple_cnn(
         layers += [nn.Conv2d(n_in, n_kernels, 3, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(64, n_out, 3, stride=2, padding=1), nn.Flatten())
 
-# %% ../nbs/08_convolutions.ipynb #d75f0684
+# %% ../nbs/08_convolutions.ipynb #900de5dd
 def as_images(
     digits: Digits,  # of two kinds or more
     split: str,  # "train" or "valid"
 ) -> tuple[torch.Tensor, torch.Tensor]:  # float32 `[N,1,28,28]` in 0..1, and int64 `[N]`
-    "Images with one channel, sorted by digit; targets: 0 for the smallest digit, 1 for the"
-    "next, …"
+    "Images with one channel, sorted by digit; targets: 0 for the smallest digit, 1 for the next."
     parts = [digits.images(split, digit) for digit in digits.train_y.unique().tolist()]
     y = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
     return torch.cat(parts)[:, None], y
 
-# %% ../nbs/08_convolutions.ipynb #47711b5a
+# %% ../nbs/08_convolutions.ipynb #35f4e63a
 def class_accuracy(
     predictions: torch.Tensor,  # float `[N,n_out]`: raw outputs (logits)
     targets: torch.Tensor,  # int64 `[N]`: the position of the right output
 ) -> torch.Tensor:  # scalar in 0..1
-    "The share of images whose right output is the largest. `ValueError` if the shapes do"
-    "not fit."
+    "The share of images whose right output is the largest. `ValueError` if shapes do not fit."
     if predictions.ndim != 2 or targets.shape != predictions.shape[:1]:
         raise ValueError(
             "class_accuracy needs predictions [N, n_out] and targets [N], not "

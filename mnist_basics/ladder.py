@@ -18,16 +18,16 @@ import typer
 # PyTorch, pandas and what is built on them are imported inside the functions, for the sake of
 # `mnist-basics doctor`: it must be able to speak when one of them is broken.
 
-# %% ../nbs/12_ladder.ipynb #8ed4f208
+# %% ../nbs/12_ladder.ipynb #f691279a
 class Rung(NamedTuple):
     "One program on the ladder."
 
     name: str
     run: Callable  # (digits, device, seed) → number of parameters, predicted digits `[N]`
-    published: float  # the accuracy published for it
+    published: float = float("nan")  # the accuracy published for it, if any
     metric: str = "accuracy"  # which accuracy that is: a function of `mnist_basics.metrics`
 
-
+# %% ../nbs/12_ladder.ipynb #70cb2e41
 def _pixel_similarity(digits, device, seed):
     "Two mean images. Nothing random, so no use for the seed."
     import torch
@@ -40,46 +40,86 @@ def _pixel_similarity(digits, device, seed):
     predictions = torch.where(model.is_3(images), 3, 7)
     return model.mean3.numel() + model.mean7.numel(), predictions.cpu()
 
-
-def _linear_model(digits, device, seed):
-    "A weighted sum of the pixels, trained for 20 epochs as in notebook 06."
+# %% ../nbs/12_ladder.ipynb #6ad8d096
+def _train_on_rows(model, epochs, lr, digits, device, seed):
+    "Parameters and predictions of a model with one output, trained as in notebooks 06 and 07."
     import torch
 
-    from mnist_basics.learner import Learner
-
-    learn = Learner(_row_batches(digits, device, seed), torch.nn.Linear(784, 1), progress=False)
-    learn.fit(20, lr=1.0)
-    return _count(learn.model), torch.where(
-        learn.predict(learn.dls.valid.x) > 0, 3, 7
-    ).flatten()
-
-
-def _row_batches(digits, device, seed):
-    "Images as rows in shuffled batches of 256."
-    import torch
-
-    from mnist_basics.learner import DataLoaders
+    from mnist_basics.learner import DataLoaders, Learner
     from mnist_basics.linear_model import Batches, as_rows
 
     generator = torch.Generator().manual_seed(seed)
     train = Batches(*as_rows(digits, "train"), 256, True, device, generator)
-    return DataLoaders(train, Batches(*as_rows(digits, "valid"), 256, device=device))
+    valid_x, valid_y = as_rows(digits, "valid")
+    dls = DataLoaders(train, Batches(valid_x, valid_y, 256, device=device))
+    learn = Learner(dls, model, progress=False)
+    learn.fit(epochs, lr)
+    return _count(model), torch.where(learn.predict(valid_x) > 0, 3, 7).flatten()
 
-
+# %% ../nbs/12_ladder.ipynb #3b6b076e
 def _count(model):
     "How many parameters a model has."
     return sum(parameter.numel() for parameter in model.parameters())
 
+# %% ../nbs/12_ladder.ipynb #7e62aac0
+def _linear_model(digits, device, seed):
+    "A weighted sum of the pixels, trained for 20 epochs as in notebook 06."
+    import torch
 
+    return _train_on_rows(torch.nn.Linear(784, 1), 20, 1.0, digits, device, seed)
+
+
+def _two_layer_net(digits, device, seed):
+    "30 hidden units, trained for 40 epochs as in notebook 07."
+    from mnist_basics.two_layer_net import simple_net
+
+    return _train_on_rows(simple_net(), 40, 0.1, digits, device, seed)
+
+# %% ../nbs/12_ladder.ipynb #f2cedec4
+def _train_on_images(model, epochs, lr, batch_size, digits, device, seed):
+    "Parameters and predictions of a model with two outputs, trained as in notebooks 08 and 09."
+    import torch
+
+    from mnist_basics.convolutions import as_images
+    from mnist_basics.learner import DataLoaders, Learner
+    from mnist_basics.linear_model import Batches
+
+    generator = torch.Generator().manual_seed(seed)
+    train = Batches(*as_images(digits, "train"), batch_size, True, device, generator)
+    valid_x, valid_y = as_images(digits, "valid")
+    dls = DataLoaders(train, Batches(valid_x, valid_y, 512, device=device))
+    adam = functools.partial(torch.optim.AdamW, fused=True)
+    learn = Learner(dls, model, torch.nn.functional.cross_entropy, adam, progress=False)
+    learn.fit_one_cycle(epochs, lr)
+    return _count(model), torch.tensor([3, 7])[learn.predict(valid_x).argmax(1)]
+
+# %% ../nbs/12_ladder.ipynb #4ab03def
+def _small_cnn(digits, device, seed):
+    "Five convolutions, trained for two epochs as in notebook 08."
+    from mnist_basics.convolutions import simple_cnn
+
+    return _train_on_images(simple_cnn(), 2, 0.01, 64, digits, device, seed)
+
+
+def _resnet18(digits, device, seed):
+    "A ResNet18, trained for one epoch as in notebook 09."
+    from mnist_basics.resnet18 import resnet18
+
+    return _train_on_images(resnet18(), 1, 0.003, 128, digits, device, seed)
+
+# %% ../nbs/12_ladder.ipynb #ec74305e
 RUNGS = {
     rung.name: rung
     for rung in [
         Rung("pixel similarity", _pixel_similarity, 0.9511, "balanced_accuracy"),
         Rung("linear model", _linear_model, 0.9785),
+        Rung("two-layer net", _two_layer_net, 0.9828),
+        Rung("small CNN", _small_cnn),
+        Rung("ResNet18", _resnet18, 0.9971),
     ]
 }
 
-# %% ../nbs/12_ladder.ipynb #348c8acb
+# %% ../nbs/12_ladder.ipynb #36ad3a53
 def _climb(rung, digits, device, seed):
     "One row of the ladder."
     import torch
@@ -103,10 +143,22 @@ def _climb(rung, digits, device, seed):
         "device": str(device),
     }
 
+# %% ../nbs/12_ladder.ipynb #a5cd9506
+def _check_rungs(names):
+    "The names of the rungs to climb. `ValueError` for one that does not exist, or for none."
+    names = [names] if isinstance(names, str) else list(RUNGS if names is None else names)
+    if unknown := [name for name in names if name not in RUNGS]:
+        raise ValueError(
+            f"There is no rung {unknown[0]!r}; there are {', '.join(map(repr, RUNGS))}."
+        )
+    if not names:
+        raise ValueError("There is no rung to climb: the list of names is empty.")
+    return names
+
 
 def ladder(
     digits=None,  # `Digits`; default: `mnist_sample()`
-    rungs: list[str] | None = None,  # names out of `RUNGS`, in the order wanted; default: all
+    rungs: list[str] | str | None = None,  # names out of `RUNGS`, in order; default: all
     device: str | None = None,  # where to calculate; default: `default_device()`
     seed: int = 42,  # of every random number
 ):  # `pandas.DataFrame`, one row for each rung; seconds include training and validation
@@ -116,16 +168,12 @@ def ladder(
     from mnist_basics.data import mnist_sample
     from mnist_basics.pixels import default_device, usable_device
 
-    names = list(RUNGS) if rungs is None else list(rungs)
-    if unknown := [name for name in names if name not in RUNGS]:
-        raise ValueError(
-            f"There is no rung {unknown[0]!r}; there are {', '.join(map(repr, RUNGS))}."
-        )
+    names = _check_rungs(rungs)
     device = usable_device(device) if device else default_device()
     digits = mnist_sample() if digits is None else digits
     return pd.DataFrame([_climb(RUNGS[name], digits, device, seed) for name in names])
 
-# %% ../nbs/12_ladder.ipynb #f6dd94b2
+# %% ../nbs/12_ladder.ipynb #4067323c
 def draw_ladder(
     table,  # `pandas.DataFrame`, as `ladder` returns it
 ):  # `matplotlib.figure.Figure`
@@ -133,23 +181,24 @@ def draw_ladder(
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter
 
-    fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     here, published = 100 * (1 - table["accuracy"]), 100 * (1 - table["published"])
+    here = here.clip(lower=0.03)  # a logarithmic axis has no place for 0 errors
     ax.plot(table["rung"], here, "o-", color="#0072B2", markersize=9, label="here")
     if published.notna().any():
         style = {"markersize": 15, "markerfacecolor": "none", "markeredgewidth": 1.5}
         ax.plot(table["rung"], published, "D", color="#D55E00", label="published", **style)
     for rung, error, accuracy in zip(table["rung"], here, table["accuracy"]):
         ax.annotate(f"{accuracy:.4f}", (rung, error), (10, 10), textcoords="offset points")
-    ax.set(yscale="log", ylim=(0.1, 20), ylabel="100 − accuracy (%)")
+    ax.set(yscale="log", ylim=(0.03, max(20, 1.5 * here.max())), ylabel="100 − accuracy (%)")
     ax.set_title("Each rung of the ladder, and the accuracy it reaches", fontsize=11)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
-    ax.margins(x=0.3)
+    ax.margins(x=0.15)
     ax.grid(axis="y", alpha=0.4)
     ax.legend(frameon=False, labelspacing=1.2)
     return fig
 
-# %% ../nbs/12_ladder.ipynb #e32bd115
+# %% ../nbs/12_ladder.ipynb #120097c1
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -161,7 +210,7 @@ SourceOption = Annotated[
     Literal["auto", "mnist", "bundled"], typer.Option(help="Where the digits come from.")
 ]
 
-
+# %% ../nbs/12_ladder.ipynb #113c5f92
 def _plainly(command):
     "Let `command` end with one sentence and exit code 1 where it raises an error meant for people."
 
@@ -179,24 +228,26 @@ def _plainly(command):
 
     return wrapped
 
-# %% ../nbs/12_ladder.ipynb #6e5e93d1
+# %% ../nbs/12_ladder.ipynb #8f68d263
 def _as_text(table):
     "The ladder for a terminal."
     formats = {"parameters": "{:,}", "accuracy": "{:.4f}", "seconds": "{:.2f}"}
-    shown = table.assign(
-        **{name: table[name].map(form.format) for name, form in formats.items()}
-    )
+    columns = {
+        name: table[name].map(form.format) for name, form in formats.items() if name in table
+    }
+    shown = table.assign(**columns)
     shown["published"] = [f"{p:.4f}" if p == p else "none" for p in table["published"]]
     lines = [shown.to_string(index=False)]
     for row in table.itertuples():
         if RUNGS[row.rung].metric == "balanced_accuracy":
             lines.append(
-                f"The accuracy of {row.rung} is the mean of those on 3s and on 7s, as in the book;"
+                f"The accuracy of {row.rung} is the mean of those on 3s and on 7s, as in the "
+                f"book;"
                 f"\namong all images, it is {1 - row.errors / row.images:.4f}."
             )
     return "\n".join(lines)
 
-
+# %% ../nbs/12_ladder.ipynb #5aee4389
 @app.command("ladder", short_help="Train and examine every rung.")
 @_plainly
 def _ladder_command(
@@ -219,12 +270,17 @@ def _ladder_command(
 
     from mnist_basics.data import mnist_sample
 
+    names = _check_rungs(rung or None)
     digits = mnist_sample(source)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of work
     disable = None if sys.stderr is not None else True
-    bar = tqdm(rung or list(RUNGS), desc="climbing", leave=False, disable=disable)
-    table = pd.concat([ladder(digits, [name], device, seed) for name in bar], ignore_index=True)
+    bar = tqdm(names, leave=False, disable=disable)
+    rows = []
+    for name in bar:
+        bar.set_description(name)
+        rows.append(ladder(digits, [name], device, seed))
+    table = pd.concat(rows, ignore_index=True)
     typer.echo(table.to_json(orient="records", indent=2) if as_json else _as_text(table))
     if out is not None:
         table.to_csv(out / "ladder.csv", index=False)
@@ -242,7 +298,7 @@ def _data_command(source: SourceOption = "auto"):
     place = "scikit-learn" if origin.path is None else str(origin.path)
     typer.echo(f"{digits}\nfrom   {place}\ncache  {cache_folder()}")
 
-# %% ../nbs/12_ladder.ipynb #136d47ce
+# %% ../nbs/12_ladder.ipynb #fad73f13
 REMEDY = "pip install --upgrade --force-reinstall torch torchvision -c constraints.txt"
 
 MEND_FIRST = "Mend the import that this names, then call the doctor again."
@@ -255,7 +311,7 @@ class Finding(NamedTuple):
     says: str
     remedy: str = ""  # what to do; empty if all is well
 
-
+# %% ../nbs/12_ladder.ipynb #f58a62ee
 def _import(name):
     "The module `name`, or the error that its import raises."
     try:
@@ -263,7 +319,7 @@ def _import(name):
     except Exception as error:  # a broken build may raise anything; the finding tells what
         return error
 
-
+# %% ../nbs/12_ladder.ipynb #13dcf491
 def examine_python() -> Finding:
     "Is this Python new enough?"
     says = ".".join(map(str, sys.version_info[:3]))
@@ -271,7 +327,7 @@ def examine_python() -> Finding:
         "Python", says, "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer."
     )
 
-
+# %% ../nbs/12_ladder.ipynb #696f306b
 def examine_torch() -> Finding:
     "Can PyTorch and torchvision be imported, and are they a pair?"
     torch, torchvision = _import("torch"), _import("torchvision")
@@ -287,7 +343,7 @@ def examine_torch() -> Finding:
     says = f"{torch.__version__}, but torchvision cannot be imported: {torchvision}"
     return Finding("PyTorch", says, REMEDY)
 
-
+# %% ../nbs/12_ladder.ipynb #41ab765e
 def examine_device() -> Finding:
     "Where will PyTorch calculate?"
     pixels = _import("mnist_basics.pixels")
@@ -298,7 +354,7 @@ def examine_device() -> Finding:
     except ValueError as error:
         return Finding("device", str(error), "Unset MNIST_BASICS_DEVICE, or set it to cpu.")
 
-# %% ../nbs/12_ladder.ipynb #ddc06ef5
+# %% ../nbs/12_ladder.ipynb #7de065de
 def examine_digits() -> Finding:
     "Where would the digits come from?"
     data = _import("mnist_basics.data")
@@ -316,7 +372,7 @@ def examine_digits() -> Finding:
     says = "to be downloaded when first used; without a network, those of scikit-learn"
     return Finding("digits", says)
 
-
+# %% ../nbs/12_ladder.ipynb #1ce74a14
 def examine_jupyter() -> Finding:
     "Can the notebooks be opened?"
     try:
@@ -327,7 +383,7 @@ def examine_jupyter() -> Finding:
 
 EXAMINATIONS = (examine_python, examine_torch, examine_device, examine_digits, examine_jupyter)
 
-
+# %% ../nbs/12_ladder.ipynb #f279245d
 @app.command("doctor", short_help="Say what is there and what is missing.")
 def _doctor_command():
     "Say what is there and what is missing; exit code 1 if something needs mending."

@@ -111,6 +111,7 @@ def test_every_public_name_is_explained(stem):
         for function in functions:
             assert inspect.getdoc(function), f"{stem}.{name}.{function.__name__} has no docstring"
             assert len(inspect.getdoc(function).splitlines()[0]) <= 100
+            assert inspect.getdoc(function)[-1] in ".?)", f"the docstring of {stem}.{function.__name__} is cut off"
             for parameter, comment in docments(function).items():
                 if parameter not in ("return", "self", "cls"):
                     assert comment, f"{stem}.{name}: the parameter {parameter} of {function.__name__} is not explained"
