@@ -70,9 +70,9 @@ def resnet18(
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return model
 
-# %% ../nbs/09_resnet18.ipynb #b2caeb7a
+# %% ../nbs/09_resnet18.ipynb #55487e2a
 def _all_shifts(images, by):
-    "Each image `[N,C,rows,columns]` at each shift: `[N,C,2·by+1,2·by+1,rows,columns]`, no copy."
+    "The windows of each padded image `[N,C,rows,columns]`: `[N,C,2·by+1,2·by+1,rows,columns]`."
     if not isinstance(by, int) or by < 0:
         raise ValueError(f"by must be a whole number of pixels, 0 or more, not {by!r}.")
     if images.ndim != 4:
@@ -82,9 +82,9 @@ def _all_shifts(images, by):
     rows, columns = images.shape[-2:]
     return F.pad(images, [by] * 4).unfold(2, rows, 1).unfold(3, columns, 1)
 
-# %% ../nbs/09_resnet18.ipynb #21911576
+# %% ../nbs/09_resnet18.ipynb #682fe677
 class RandomShift(Callback):
-    "Moves each image `[N,C,rows,columns]` of a batch a little, each time anew; else `ValueError`."
+    "Moves each image of a batch a little, anew each time. `ValueError` unless it is `[N,C,…,…]`."
 
     def __init__(
         self,
@@ -95,15 +95,15 @@ class RandomShift(Callback):
 
     def before_batch(self, learn):
         # drawn on the CPU, so that the shifts are the same on every device
-        down, right = torch.randint(2 * self.by + 1, (2, len(learn.xb)))
-        learn.xb = _all_shifts(learn.xb, self.by)[torch.arange(len(learn.xb)), :, down, right]
+        top, left = torch.randint(2 * self.by + 1, (2, len(learn.xb)))
+        learn.xb = _all_shifts(learn.xb, self.by)[torch.arange(len(learn.xb)), :, top, left]
 
-# %% ../nbs/09_resnet18.ipynb #42d31a17
+# %% ../nbs/09_resnet18.ipynb #3b24c56a
 def predict_shifted(
     learn: Learner,  # with a model that returns two logits or more
     images: torch.Tensor,  # float `[N,channels,rows,columns]`
     by: int = 1,  # pixels, at most, in each direction
 ) -> torch.Tensor:  # probabilities `[N,n_out]`, on the CPU
-    "The mean of the probabilities over all small shifts: test-time augmentation; else `ValueError`."
+    "The mean of the probabilities over all small shifts. `ValueError` for what is no image or shift."
     shifts = _all_shifts(images, by).flatten(2, 3).unbind(2)
     return torch.stack([learn.predict(shift).softmax(1) for shift in shifts]).mean(0)

@@ -248,7 +248,7 @@ def test_09_one_epoch_takes_half_the_time_of_fastais(digits):
     from fastai.vision.all import ImageDataLoaders, vision_learner
 
     from mnist_basics.data import sample_folder
-    images, ours, theirs = 4096, [], []
+    images, ours, theirs = 2560, [], []
     learn = image_learner(digits, resnet18, 128, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
