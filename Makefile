@@ -16,7 +16,7 @@ lab: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -q tests/test_export.py
 	$(BIN)/ruff check
-	$(BIN)/nbdev-test --timing
+	OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing    # a notebook for each core, one thread for each notebook
 	$(BIN)/python -m pytest --ignore tests/test_export.py
 
 test-slow: $(STAMP)
