@@ -76,6 +76,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'mnist_basics.ladder._count': ('ladder.html#_count', 'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder._data_command': ('ladder.html#_data_command', 'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder._doctor_command': ('ladder.html#_doctor_command', 'mnist_basics/ladder.py'),
+                                     'mnist_basics.ladder._epochs': ('ladder.html#_epochs', 'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder._import': ('ladder.html#_import', 'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder._ladder_command': ('ladder.html#_ladder_command', 'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder._linear_model': ('ladder.html#_linear_model', 'mnist_basics/ladder.py'),

@@ -40,7 +40,12 @@ def _pixel_similarity(digits, device, seed):
     predictions = torch.where(model.is_3(images), 3, 7)
     return model.mean3.numel() + model.mean7.numel(), predictions.cpu()
 
-# %% ../nbs/12_ladder.ipynb #6ad8d096
+# %% ../nbs/12_ladder.ipynb #4dacb5dd
+def _epochs(epochs, digits):
+    "As many epochs as for the genuine sample, or more where there are few images."
+    return epochs * max(1, 6_000 // len(digits.train_y))
+
+# %% ../nbs/12_ladder.ipynb #1248653f
 def _train_on_rows(model, epochs, lr, digits, device, seed):
     "Parameters and predictions of a model with one output, trained as in notebooks 06 and 07."
     import torch
@@ -53,7 +58,7 @@ def _train_on_rows(model, epochs, lr, digits, device, seed):
     valid_x, valid_y = as_rows(digits, "valid")
     dls = DataLoaders(train, Batches(valid_x, valid_y, 256, device=device))
     learn = Learner(dls, model, progress=False)
-    learn.fit(epochs, lr)
+    learn.fit(_epochs(epochs, digits), lr)
     return _count(model), torch.where(learn.predict(valid_x) > 0, 3, 7).flatten()
 
 # %% ../nbs/12_ladder.ipynb #3b6b076e
@@ -75,7 +80,7 @@ def _two_layer_net(digits, device, seed):
 
     return _train_on_rows(simple_net(), 40, 0.1, digits, device, seed)
 
-# %% ../nbs/12_ladder.ipynb #f2cedec4
+# %% ../nbs/12_ladder.ipynb #3078f63e
 def _train_on_images(model, epochs, lr, batch_size, digits, device, seed):
     "Parameters and predictions of a model with two outputs, trained as in notebooks 08 and 09."
     import torch
@@ -90,7 +95,7 @@ def _train_on_images(model, epochs, lr, batch_size, digits, device, seed):
     dls = DataLoaders(train, Batches(valid_x, valid_y, 512, device=device))
     adam = functools.partial(torch.optim.AdamW, fused=True)
     learn = Learner(dls, model, torch.nn.functional.cross_entropy, adam, progress=False)
-    learn.fit_one_cycle(epochs, lr)
+    learn.fit_one_cycle(_epochs(epochs, digits), lr)
     return _count(model), torch.tensor([3, 7])[learn.predict(valid_x).argmax(1)]
 
 # %% ../nbs/12_ladder.ipynb #4ab03def

@@ -33,6 +33,7 @@ def test_a_row_for_each_rung(empty_cache):
     assert list(table.columns) == COLUMNS and list(table["rung"]) == list(RUNGS)
     assert (table["images"] == len(digits.valid_y)).all() and (table["device"] == "cpu").all()
     assert (table["seconds"] > 0).all() and table["errors"].between(0, len(digits.valid_y)).all()
+    assert (table["accuracy"] > 0.9).all(), "few images, so more epochs"
 
 
 def test_no_figure_was_published_for_the_bundled_digits(empty_cache):
