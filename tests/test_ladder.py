@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from samples import Server
 from typer.testing import CliRunner
 
 from mnist_basics import data
 from mnist_basics.data import mnist_sample
-from mnist_basics.ladder import RUNGS, app, draw_ladder, ladder
+from mnist_basics.ladder import RUNGS, Rung, app, draw_ladder, ladder
 
 COLUMNS = ["rung", "parameters", "accuracy", "errors", "images", "seconds", "published", "source", "device"]
 COMMAND = Path(sys.executable).with_name("mnist-basics")
@@ -75,6 +76,19 @@ def test_the_command_prints_a_table(digits):
     result = run("ladder", "--rung", FAST[0], "--rung", "small CNN", "--source", "bundled")
     assert result.returncode == 0, result.stderr
     assert "pixel similarity" in result.stdout and "small CNN" in result.stdout and "none" in result.stdout
+
+
+def test_each_rung_begins_with_the_seed(digits, monkeypatch):
+    drawn = []
+
+    def dice(digits, device, seed):
+        drawn.append(torch.rand(()).item())
+        return 0, torch.full((len(digits.valid_y),), 3)
+
+    monkeypatch.setitem(RUNGS, "dice", Rung("dice", dice))
+    for seed in (1, 1, 2):
+        ladder(digits, ["dice"], seed=seed)
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_a_rung_without_errors_is_in_the_picture_too():
