@@ -148,7 +148,7 @@ def _climb(rung, digits, device, seed):
         "device": str(device),
     }
 
-# %% ../nbs/12_ladder.ipynb #a5cd9506
+# %% ../nbs/12_ladder.ipynb #588442fc
 def _check_rungs(names):
     "The names of the rungs to climb. `ValueError` for one that does not exist, or for none."
     names = [names] if isinstance(names, str) else list(RUNGS if names is None else names)
@@ -160,7 +160,7 @@ def _check_rungs(names):
         raise ValueError("There is no rung to climb: the list of names is empty.")
     return names
 
-
+# %% ../nbs/12_ladder.ipynb #b17a7799
 def ladder(
     digits=None,  # `Digits`; default: `mnist_sample()`
     rungs: list[str] | str | None = None,  # names out of `RUNGS`, in order; default: all
