@@ -215,7 +215,7 @@ def _sample_from_files(files, where):
         tensors[f"{split}_y"] = torch.tensor([3] * len(names[0]) + [7] * len(names[1]))
     return Digits(**tensors, source="mnist")
 
-# %% ../nbs/00_data.ipynb #a7e99eb2
+# %% ../nbs/00_data.ipynb #e0046050
 def _check_sample(digits, where):
     "`digits`, if they are the genuine sample; else `DataError`."
     for part, (number, expected) in SAMPLE.items():
@@ -229,7 +229,8 @@ def _check_sample(digits, where):
         found = hashlib.sha256(pixels).hexdigest()
         if found != expected:
             raise DataError(
-                f"{where}: the images in {part} are not MNIST's. Expected {number:,} with SHA-256 "
+                f"{where}: the images in {part} are not MNIST's. Expected {number:,} with "
+                "SHA-256 "
                 f"{expected[:12]}…, found {len(pixels):,} with {found[:12]}…. Fetch {SAMPLE_URL}."
             )
     return digits
@@ -680,34 +681,36 @@ def mnist_full(
     "All ten digits, from the same places and with the same errors as `mnist_sample`."
     return _load(find_digits(source, "full"), "full")
 
-# %% ../nbs/00_data.ipynb #e8c23684
-def _write_files(files, folder):
-    "Write a dictionary from name to content into `folder`."
+# %% ../nbs/00_data.ipynb #585757ca
+def _write_files(files, place):
+    "Write a dictionary from name to content into `place/images`, and `place/note.txt` about it."
+    folder = place / "images"
     for part in SAMPLE:
         (folder / part).mkdir(parents=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
+    (place / "note.txt").write_text(_fingerprint(Origin("folder", folder)))
 
 
 def _unpack(files, name):
-    "Write `files` as the folder `name` of the cache, and a note of what was written."
-    if (folder := cache_folder() / name).exists():
-        _say(f"{folder} has changed since it was written; it is made again.")
-        shutil.rmtree(folder, ignore_errors=True)
-    place = _keep({name: functools.partial(_write_files, files)})
-    note = _fingerprint(Origin("folder", place / name))
-    _fill(place, f"{name}.txt", lambda path: path.write_text(note))
-    return place / name
+    "Put `files` into the cache under `name`, unless they are there already; their folder."
+    place = cache_folder() / name
+    if _is_untouched(place):
+        return place / "images"  # another process was faster
+    if place.exists():
+        _say(f"{place} has changed since it was written; it is made again.")
+        shutil.rmtree(place, ignore_errors=True)
+    return _keep({name: functools.partial(_write_files, files)}) / name / "images"
 
-# %% ../nbs/00_data.ipynb #8fef68bc
-def _is_untouched(folder):
-    "Is `folder` as `_unpack` left it?"
-    note = folder.with_name(f"{folder.name}.txt")
+# %% ../nbs/00_data.ipynb #4ad1ca8d
+def _is_untouched(place):
+    "Is `place` as `_unpack` left it?"
+    folder, note = place / "images", place / "note.txt"
     if not (note.is_file() and (folder / "labels.csv").is_file()):
         return False
     return note.read_text() == _fingerprint(Origin("folder", folder))
 
-# %% ../nbs/00_data.ipynb #aacd7e96
+# %% ../nbs/00_data.ipynb #38fc1657
 def sample_folder(
     source: str = "auto",  # as for `mnist_sample`
 ) -> Path:  # holds `labels.csv`, and `train` and `valid` with a folder of PNGs for each digit
@@ -719,7 +722,7 @@ def sample_folder(
     name = f"{digits.source}_sample"
     for place in _places():
         if _is_untouched(place / name):
-            return place / name
+            return place / name / "images"
     read = (
         _read_archive if origin.form == "archive" else lambda _: _as_files(_read_full(origin))
     )

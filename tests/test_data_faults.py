@@ -532,6 +532,14 @@ def test_two_processes_fill_an_empty_cache_at_once(empty_cache, tmp_path):
     assert not list(empty_cache.glob(".partial-*"))
 
 
+def test_a_folder_that_another_process_has_just_written_is_kept(empty_cache, capsys):
+    folder = sample_folder("bundled")
+    before = folder.stat().st_ino
+    assert data._unpack({}, folder.parent.name) == folder  # too late: it has seen no folder a moment ago
+    assert folder.stat().st_ino == before and len(list(folder.rglob("*.png"))) == 362
+    assert capsys.readouterr().err == ""
+
+
 def test_a_process_killed_while_unpacking_leaves_nothing_that_is_read(empty_cache, tmp_path):
     body = """
 write = data.Path.write_bytes
