@@ -1,11 +1,12 @@
 # make run    set up, fetch the digits, print the ladder      make lab      open the notebooks in Jupyter
 # make test   set up and check everything                     make outputs  run every notebook on the genuine
 # make clean  remove what the other targets have made                       MNIST digits and save what they print
+# make bench  measure ours beside its peers, for about 15 minutes
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run lab test test-slow outputs clean
+.PHONY: run lab test test-slow outputs bench clean
 
 run: $(STAMP)
 	$(BIN)/mnist-basics ladder
@@ -29,6 +30,9 @@ outputs: $(STAMP)
 	$(BIN)/nbdev-clean
 	$(BIN)/mnist-basics ladder --source mnist --out build/ladder
 	cp build/ladder/ladder.png nbs/ladder.png
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache mnist_basics/__pycache__ tests/__pycache__

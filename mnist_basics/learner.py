@@ -74,7 +74,7 @@ EVENTS = (
 class Callback:
     "Listens to a Learner: a method named like one of `EVENTS` is called then, with the Learner."
 
-# %% ../nbs/06_learner.ipynb #eb5e0726
+# %% ../nbs/06_learner.ipynb #0cdfdbb7
 class Recorder(Callback):
     "Keeps the loss and the learning rate of every batch, and the figures of every epoch."
 
@@ -82,7 +82,11 @@ class Recorder(Callback):
         self.values = []  # for each epoch: [train_loss, valid_loss, *metrics]
         self.losses = []  # for each batch: the training loss
         self.lrs = []  # for each batch: the learning rate
+        self.seconds = []  # for each epoch: the time for training, without validation
         self._losses, self._sizes, self._lrs = [], [], []
+
+    def before_epoch(self, learn):
+        self._start = time.perf_counter()
 
     def after_loss(self, learn):
         self._losses.append(learn.loss.detach())
@@ -95,6 +99,7 @@ class Recorder(Callback):
         losses = self._check(learn)
         sizes = torch.tensor(self._sizes, dtype=losses.dtype)
         self.train_loss = ((losses * sizes).sum() / sizes.sum()).item()
+        self.seconds.append(time.perf_counter() - self._start)
         self._put_down()
 
     def after_fit(self, learn):
@@ -113,7 +118,8 @@ class Recorder(Callback):
         if not losses.isfinite().all():
             batch = losses.isfinite().logical_not().nonzero()[0].item()
             raise FloatingPointError(
-                f"The loss became {losses[batch].item()} in epoch {learn.epoch}, batch {batch}, at a "
+                f"The loss became {losses[batch].item()} in epoch {learn.epoch}, batch "
+                f"{batch}, at a "
                 f"learning rate of {self._lrs[batch]:g}. Start again with a smaller rate."
             )
         return losses
@@ -267,7 +273,7 @@ class OneCycle(Callback):
         position = (learn.epoch + learn.batch / len(learn.dls.train)) / learn.epochs
         set_lr(learn.opt, one_cycle(position, *self.rates), one_cycle(position, *self.moms))
 
-# %% ../nbs/06_learner.ipynb #f9b1a729
+# %% ../nbs/06_learner.ipynb #0b93b9bd
 class Learner:
     "Trains a model: data, model, loss, optimizer and metrics in one object, with callbacks."
 
@@ -284,12 +290,16 @@ class Learner:
         | str
         | None = None,  # default: that of `dls.train`, or `default_device()`
         progress: bool = True,  # show the table?
+        amp: bool = False,  # calculate in bfloat16 where that is safe? (notebook 11)
+        channels_last: bool = False,  # keep the channels of a pixel side by side? (notebook 11)
+        compile: bool | str = False,  # use `torch.compile`? a text is its mode (notebook 11)
     ):
         self.dls, self.loss_func, self.opt_func, self.lr = dls, loss_func, opt_func, lr
         self.device = torch.device(
             device or getattr(dls.train, "device", None) or default_device()
         )
-        self.model = model.to(self.device)
+        self.model, self.amp = model.to(self.device), amp
+        _arrange(self.model, channels_last, compile)
         self.metrics = [metrics] if callable(metrics) else list(metrics)
         self.metric_names = [_name_of(metric) for metric in self.metrics]
         self.recorder, self.opt = Recorder(), None
@@ -318,7 +328,8 @@ class Learner:
                 self.recorder.values.append(figures)
                 if not math.isfinite(figures[1]):
                     raise FloatingPointError(
-                        f"The validation loss became {figures[1]} in epoch {self.epoch}, at a learning "
+                        f"The validation loss became {figures[1]} in epoch {self.epoch}, at a "
+                        f"learning "
                         f"rate of {get_lr(self.opt):g}. Start again with a smaller rate."
                     )
                 self._call("after_epoch")
@@ -341,7 +352,7 @@ class Learner:
         for self.batch, (xb, yb) in enumerate(self.dls.train):
             self.xb, self.yb = xb.to(self.device), yb.to(self.device)
             self._call("before_batch")
-            self.preds = self.model(self.xb)
+            self.preds = self._forward(self.xb)
             self.loss = self.loss_func(self.preds, self.yb)
             self._call("after_loss")
             self.loss.backward()
@@ -350,6 +361,13 @@ class Learner:
             self.opt.zero_grad()
             self._call("after_batch")
         self._call("after_train")
+
+    def _forward(self, xb):
+        "What the model says about one batch."
+        if not self.amp:
+            return self.model(xb)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.model(xb).float()
 
     def _call(self, event):
         "Tell everyone who listens."
@@ -373,7 +391,7 @@ class Learner:
 
     def _figures(self, xb, yb):
         "Loss and metrics of one batch, on the device."
-        preds = self.model(xb)
+        preds = self._forward(xb)
         figures = [function(preds, yb) for function in (self.loss_func, *self.metrics)]
         return torch.stack([torch.as_tensor(f, device=self.device).float() for f in figures])
 
@@ -406,7 +424,9 @@ class Learner:
         dtype = next((param.dtype for param in self.model.parameters()), images.dtype)
         parts = images.reshape(len(images), *shape).split(1024)
         with self._evaluating():
-            return torch.cat([self.model(part.to(self.device, dtype)).cpu() for part in parts])
+            return torch.cat(
+                [self._forward(part.to(self.device, dtype)).cpu() for part in parts]
+            )
 
     def _make_opt(self):
         "An optimizer, if there is none yet."
@@ -440,6 +460,14 @@ def _name_of(function):
     function = getattr(function, "func", function)
     return getattr(function, "__name__", type(function).__name__)
 
+# %% ../nbs/06_learner.ipynb #89319d10
+def _arrange(model, channels_last, compile):
+    "Bring a model's memory into another order; compile it when it first meets a shape of batch."
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    if compile:
+        model.compile(mode=None if compile is True else compile, dynamic=False)
+
 # %% ../nbs/06_learner.ipynb #4ab18354
 def _random_states(learn):
     "Where the sequences of random numbers stand that a fit draws from."
@@ -450,12 +478,14 @@ def _random_states(learn):
         states["order"] = learn.dls.train.generator.get_state()
     return states
 
-# %% ../nbs/06_learner.ipynb #d008dd26
+# %% ../nbs/06_learner.ipynb #bf329479
 def _state(learn):
     "Everything of a Learner that changes in training: tensors by name, and the rest as text."
     tensors = {f"model.{name}": tensor for name, tensor in learn.model.state_dict().items()}
     tensors |= {f"random.{name}": state for name, state in _random_states(learn).items()}
-    records = {name: getattr(learn.recorder, name) for name in ("values", "losses", "lrs")}
+    records = {
+        name: getattr(learn.recorder, name) for name in ("values", "losses", "lrs", "seconds")
+    }
     about = {"lr": learn.lr, "optimizer": type(learn.opt).__name__, "groups": None, **records}
     if isinstance(learn.opt, torch.optim.Optimizer):
         state = learn.opt.state_dict()
@@ -545,7 +575,7 @@ def _set_random_states(learn, tensors):
     if "random.order" in tensors and getattr(learn.dls.train, "generator", None) is not None:
         learn.dls.train.generator.set_state(tensors["random.order"])
 
-# %% ../nbs/06_learner.ipynb #2e30c425
+# %% ../nbs/06_learner.ipynb #ecf3e876
 def load_state(
     learn: Learner,  # built like the one that was saved
     path: Path,  # a file that `save_state` wrote
@@ -557,6 +587,6 @@ def load_state(
     opt = _load_optimizer(learn, tensors, about, path)
     learn.model.load_state_dict(model)
     learn.opt, learn.lr = opt, about["lr"]
-    for name in ("values", "losses", "lrs"):
+    for name in ("values", "losses", "lrs", "seconds"):
         setattr(learn.recorder, name, about[name])
     _set_random_states(learn, tensors)

@@ -40,7 +40,7 @@ def pixel_table(
         .set_table_styles([{"selector": "td, th", "props": small}])
     )
 
-# %% ../nbs/01_pixels.ipynb #e8f5c42b
+# %% ../nbs/01_pixels.ipynb #f3c127f2
 def show_image(
     image: torch.Tensor,  # `[rows,columns]`, `[1,rows,columns]` or, in colour, `[3,rows,columns]`
     ax: Axes | None = None,  # where to draw; default: a new figure
@@ -63,7 +63,7 @@ def show_image(
     low, high = limits or (0, 255 if pixels.dtype == np.uint8 else 1)
     ax.imshow(pixels, cmap=cmap, vmin=low, vmax=high)
     ax.set_axis_off()
-    ax.set_title(title or "", fontsize=9)
+    ax.set_title("" if title is None else title, fontsize=9)
     return ax
 
 # %% ../nbs/01_pixels.ipynb #103868ae
@@ -118,7 +118,7 @@ def default_device() -> torch.device:
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
-# %% ../nbs/01_pixels.ipynb #59f1a61e
+# %% ../nbs/01_pixels.ipynb #23ea96b3
 def usable_device(
     name: str | torch.device,  # "cpu", "cuda", "cuda:1", "mps", …
 ) -> torch.device:
@@ -129,6 +129,7 @@ def usable_device(
         return there.device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f"The device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}). Choose "
+            f"The device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}). "
+            f"Choose "
             "'cpu', 'cuda' or 'mps', or leave MNIST_BASICS_DEVICE unset."
         ) from error
