@@ -40,33 +40,31 @@ def describe_machine(
         f"PyTorch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"
     )
 
-# %% ../nbs/11_speed.ipynb #4348b6ce
+# %% ../nbs/11_speed.ipynb #9c3d6fc5
 def synchronize(
     device: torch.device | str | None = None,  # default: `default_device()`
 ):
-    "Wait until the device has done all that was asked of it. A CPU has, when a call returns."
+    "Wait until a device (CUDA, MPS) has done all it was asked to. A CPU has, when a call returns."
     device = torch.device(device) if device else default_device()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
 
-# %% ../nbs/11_speed.ipynb #f24857c0
+# %% ../nbs/11_speed.ipynb #a4065e4a
 class Timing(NamedTuple):
     "Seconds that the same work took, over several repetitions."
 
-    median: float
-    min: float
-    max: float
+    median: float  # the one in the middle
+    min: float  # the shortest
+    max: float  # the longest
 
 
 def compare(
     works: dict[str, Callable],  # name → function without arguments
     repeat: int = 5,  # rounds in which every function is called once, and timed
     warmup: int = 1,  # rounds before that, without a clock
-    device: torch.device
-    | str
-    | None = None,  # whose work to wait for; default: `default_device()`
+    device: torch.device | str | None = None,  # wait for it; default: `default_device()`
 ) -> dict[str, Timing]:  # in the order of `works`
     "Time several ways to do the same, in turns. `ValueError` without a function or a repetition."
     if not works or repeat < 1:

@@ -16,9 +16,9 @@ from .learner import Callback, DataLoaders, Learner
 from .linear_model import Batches
 from .resnet18 import RandomShift
 
-# %% ../nbs/10_ten_digits.ipynb #ebe8a828
+# %% ../nbs/10_ten_digits.ipynb #b4903458
 def digit_cnn(
-    width: int = 8,  # kernels in the first layer; each of the next three has twice as many
+    width: int = 8,  # kernels in the first layer; then twice, 4 and 8 times as many
     n_out: int = 10,  # numbers in each output: one for each kind of digit
 ) -> nn.Sequential:  # takes float `[B,1,28,28]`, returns raw outputs (logits) `[B,n_out]`
     "Five convolutions with batch normalisation in between. `ValueError` for sizes below 1."
@@ -34,7 +34,7 @@ def digit_cnn(
     last = nn.Conv2d(channels[-1], n_out, 3, stride=2, padding=1)
     return nn.Sequential(*layers, last, nn.Flatten())
 
-# %% ../nbs/10_ten_digits.ipynb #256f7a8f
+# %% ../nbs/10_ten_digits.ipynb #ba46833c
 def train_ten_digits(
     digits: Digits | None = None,  # of any kinds; default: `mnist_full()`
     epochs: int = 3,  # how many times through the training images
@@ -47,9 +47,11 @@ def train_ten_digits(
     device: torch.device | str | None = None,  # default: `default_device()`
     seed: int = 42,  # of the first weights, the order and the shifts
     progress: bool = True,  # show the table?
-    **options,  # of the Learner: `amp`, `channels_last`, `compile`
+    amp: bool = False,  # as for the Learner, like the next two
+    channels_last: bool = False,  # …
+    compile: bool | str = False,  # …
 ) -> Learner:  # trained; what it made of the exam is in `recorder.values`
-    "Train a `digit_cnn` on all digits. Errors as for `mnist_full`, `Batches` and `Learner`."
+    "Train a `digit_cnn`. Errors as for `mnist_full`, `Batches`, `RandomShift` and `Learner`."
     digits = mnist_full() if digits is None else digits
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -59,15 +61,18 @@ def train_ten_digits(
     loss_func = partial(F.cross_entropy, label_smoothing=smoothing)
     adam = partial(torch.optim.AdamW, fused=train.device.type in ("cpu", "cuda"))
     dls = DataLoaders(train, valid)
+    options = {"amp": amp, "channels_last": channels_last, "compile": compile}
     learn = Learner(
         dls, model, loss_func, adam, lr, class_accuracy, progress=progress, **options
     )
     learn.fit_one_cycle(epochs, lr, [RandomShift(shift), *cbs] if shift else cbs)
     return learn
 
-# %% ../nbs/10_ten_digits.ipynb #1ed4a167
+# %% ../nbs/10_ten_digits.ipynb #fc6f47a1
 class WeightAverage(Callback):
-    "Keeps a running average of a model's weights; validates, and ends the fit, with the average."
+    """Keeps a running average of the weights; validates, and ends a fit, with the average.
+
+    The idea is Polyak's. `ValueError` unless 0 ≤ `decay` < 1. A new fit starts from the average."""
 
     def __init__(
         self,
