@@ -21,7 +21,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest --ignore tests/test_export.py
 
 test-slow: $(STAMP)
-	$(BIN)/nbdev-test --timing --flags slow
+	$(BIN)/nbdev-test --timing --flags slow --n-workers 1 --cell-timeout 3600
 
 outputs: $(STAMP)
 	$(BIN)/mnist-basics data --source mnist

@@ -160,7 +160,7 @@ def _check_rungs(names):
         raise ValueError("There is no rung to climb: the list of names is empty.")
     return names
 
-# %% ../nbs/12_ladder.ipynb #b17a7799
+# %% ../nbs/12_ladder.ipynb #1f30c592
 def ladder(
     digits=None,  # `Digits`; default: `mnist_sample()`
     rungs: list[str] | str | None = None,  # names out of `RUNGS`, in order; default: all
@@ -171,7 +171,7 @@ def ladder(
     import pandas as pd
 
     from mnist_basics.data import mnist_sample
-    from mnist_basics.pixels import default_device, usable_device
+    from mnist_basics.linear_model import default_device, usable_device
 
     names = _check_rungs(rungs)
     device = usable_device(device) if device else default_device()
@@ -348,14 +348,14 @@ def examine_torch() -> Finding:
     says = f"{torch.__version__}, but torchvision cannot be imported: {torchvision}"
     return Finding("PyTorch", says, REMEDY)
 
-# %% ../nbs/12_ladder.ipynb #41ab765e
+# %% ../nbs/12_ladder.ipynb #b753bc01
 def examine_device() -> Finding:
     "Where will PyTorch calculate?"
-    pixels = _import("mnist_basics.pixels")
-    if isinstance(pixels, Exception):
-        return Finding("device", f"cannot be told: {pixels}", MEND_FIRST)
+    linear_model = _import("mnist_basics.linear_model")
+    if isinstance(linear_model, Exception):
+        return Finding("device", f"cannot be told: {linear_model}", MEND_FIRST)
     try:
-        return Finding("device", str(pixels.default_device()))
+        return Finding("device", str(linear_model.default_device()))
     except ValueError as error:
         return Finding("device", str(error), "Unset MNIST_BASICS_DEVICE, or set it to cpu.")
 

@@ -4,7 +4,7 @@
 __all__ = ['SGD', 'EVENTS', 'BasicOptim', 'DataLoaders', 'Callback', 'Recorder', 'set_lr', 'get_lr', 'get_momentum', 'Progress',
            'one_cycle', 'OneCycle', 'Learner', 'save_state', 'load_state']
 
-# %% ../nbs/06_learner.ipynb #587e47e0
+# %% ../nbs/06_learner.ipynb #8d632956
 import contextlib
 import html
 import json
@@ -21,8 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
-from .linear_model import mnist_loss
-from .pixels import default_device
+from .linear_model import default_device, mnist_loss
 
 # %% ../nbs/06_learner.ipynb #d0d5dd25
 class BasicOptim:

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['describe_machine', 'synchronize', 'Timing', 'compare']
 
-# %% ../nbs/11_speed.ipynb #a95fe546
+# %% ../nbs/11_speed.ipynb #217944f8
 import os
 import platform
 import statistics
@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple
 
 import torch
 
-from .pixels import default_device
+from .linear_model import default_device
 
 # %% ../nbs/11_speed.ipynb #b1a1296b
 def _processor():

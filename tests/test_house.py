@@ -128,6 +128,8 @@ def test_functions_are_short(stem):
 @pytest.mark.parametrize("module, unwanted", [
     ("mnist_basics", ("fastai", "matplotlib", "pandas", "torch")),
     ("mnist_basics.data", ("fastai", "matplotlib", "pandas", "sklearn", "torchvision", "IPython")),
+    ("mnist_basics.learner", ("fastai", "matplotlib", "pandas", "sklearn", "torchvision", "IPython")),
+    ("mnist_basics.ten_digits", ("fastai", "matplotlib", "pandas", "sklearn", "torchvision", "IPython")),
     ("mnist_basics.ladder", ("fastai", "matplotlib", "pandas", "torch")),
 ])
 def test_an_import_brings_only_what_it_needs(module, unwanted):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from mnist_basics.linear_model import default_device
 from mnist_basics.metrics import accuracy, balanced_accuracy, confusion, show_mistakes
 from mnist_basics.pixel_similarity import PixelSimilarity, mean_image, mnist_distance
-from mnist_basics.pixels import default_device, pixel_table, show_figure, show_image, show_images
+from mnist_basics.pixels import pixel_table, show_figure, show_image, show_images
 
 @pytest.fixture(autouse=True)
 def no_open_figures():
