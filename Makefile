@@ -1,7 +1,7 @@
 # make run    set up, fetch the digits, print the ladder      make lab      open the notebooks in Jupyter
 # make test   set up and check everything                     make outputs  run every notebook on the genuine
 # make clean  remove what the other targets have made                       MNIST digits and save what they print
-# make bench  measure ours beside its peers, for about 15 minutes
+# make bench  measure ours beside its peers, for about ten minutes
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
