@@ -2,11 +2,12 @@
 # make test   set up and check everything                     make outputs  run every notebook on the genuine
 # make clean  remove what the other targets have made                       MNIST digits and save what they print
 # make bench  measure ours beside its peers, for about ten minutes
+# make test-browser   draw on the pad of notebook 13, in JupyterLab and a Chromium without a window
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run lab test test-slow outputs bench clean
+.PHONY: run lab test test-slow test-browser outputs bench clean
 
 run: $(STAMP)
 	$(BIN)/mnist-basics ladder
@@ -23,8 +24,12 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/nbdev-test --timing --flags slow --n-workers 1 --cell-timeout 3600
 
+test-browser: $(STAMP)
+	$(BIN)/python -m pytest -m browser -rs
+
 outputs: $(STAMP)
 	$(BIN)/mnist-basics data --source mnist
+	$(BIN)/python -c 'from mnist_basics import data, playground; playground.trained_rungs(data.mnist_sample("mnist"))'
 	$(BIN)/python -m nbconvert --to notebook --execute --inplace --log-level ERROR \
 		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec nbs/*.ipynb
 	$(BIN)/nbdev-clean

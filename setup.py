@@ -27,4 +27,5 @@ setup(
     extras_require={"dev": lines("dev_requirements")},
     entry_points={"console_scripts": lines("console_scripts")},
     packages=["mnist_basics"],
+    package_data={"mnist_basics": ["digit_pad.*"]},
 )

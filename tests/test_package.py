@@ -59,7 +59,7 @@ def test_the_wheel_says_what_settings_ini_says(wheel, settings):
     assert same_requirements(dev, lines(settings["dev_requirements"]))
     name, target = settings["console_scripts"].strip().split("=")
     assert dict(entry_points["console_scripts"]) == {name: target}
-    assert packaged == {f"mnist_basics/{file.name}" for file in (ROOT / "mnist_basics").glob("*.py")}
+    assert packaged == {f"mnist_basics/{file.name}" for file in (ROOT / "mnist_basics").glob("*.*")}
 
 
 def test_the_wheel_works_without_the_checkout(wheel, tmp_path):
@@ -70,6 +70,9 @@ def test_the_wheel_works_without_the_checkout(wheel, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     assert result.stdout.startswith(str(tmp_path / "site"))
+    pad = "from mnist_basics.playground import DigitPad as P; print(P()._repr_mimebundle_()[0], P._esm.endswith('render };\\n'), P._css)"
+    result = subprocess.run([sys.executable, "-c", pad], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    assert "widget-view+json" in result.stdout and "True .digit-pad" in result.stdout
     command = subprocess.run([tmp_path / "site" / "bin" / "mnist-basics", "--help"], cwd=tmp_path, env=environment, capture_output=True)
     assert command.returncode == 0
 

@@ -1,0 +1,243 @@
+"""Notebook 13 as a reader meets it: JupyterLab, a real browser, a mouse and a keyboard. Run by `make test-browser`."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mnist_basics.playground import draw_strokes, prepare_drawing, trained_rungs
+
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "build" / "browser"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; on Debian: apt install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def wheel_site(tmp_path_factory):
+    """The wheel, built and installed into a folder of its own: what a user gets, front end and all."""
+    folder = tmp_path_factory.mktemp("wheel")
+    names = ("setup.py", "settings.ini", "pyproject.toml", "README.md", "LICENSE")
+    for name in names:
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "mnist_basics", folder / "mnist_basics", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "dist", folder],
+                   check=True, capture_output=True)
+    wheel = next((folder / "dist").glob("*.whl"))
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", folder / "site", wheel],
+                   check=True)
+    return folder / "site"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder for JupyterLab, with a copy of the notebooks."""
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "nbs", home / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    settings = home / "config" / "labconfig" / "default_setting_overrides.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}')
+    return home
+
+
+@pytest.fixture(scope="module")
+def lab(wheel_site, home):
+    """The address of a JupyterLab on loopback whose kernels import the wheel."""
+    port = free_port()
+    environment = {**os.environ, "PYTHONPATH": str(wheel_site), "JUPYTER_CONFIG_DIR": str(home / "config"),
+                   "JUPYTER_DATA_DIR": str(home / "data"), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "IPYTHONDIR": str(home / "ipython"),
+                   "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
+               "--IdentityProvider.token=", f"--ServerApp.root_dir={home}"]
+    log = OUT / "lab.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as stream:
+        server = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT, cwd=home)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(120):
+            assert server.poll() is None, log.read_text()
+            try:
+                urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/api/status", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def rungs(digits):
+    """The programs, trained before the notebook needs them unless they are in the cache already."""
+    return trained_rungs(digits)
+
+
+@pytest.fixture(scope="module")
+def page(lab, rungs):
+    """Notebook 13, opened, and told to run from top to bottom."""
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.goto(f"{lab}/lab/tree/nbs/13_playground.ipynb?reset")
+        page.locator(".jp-NotebookPanel").wait_for()
+        page.get_by_text("| Idle").wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        page.locator(".digit-pad canvas").wait_for()
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def pad(page):
+    """An empty pad in view."""
+    canvas = page.locator(".digit-pad canvas").first
+    canvas.scroll_into_view_if_needed()
+    clear = page.locator(".digit-pad").first.get_by_role("button", name="Clear")
+    clear.click()
+    page.get_by_text("The pad is empty").first.wait_for()
+    return canvas
+
+
+def draw(page, canvas, points):
+    """Move the mouse along `points`, in pixels of the pad, with the button down."""
+    box = canvas.bounding_box()
+    spots = [(box["x"] + x / 28 * box["width"], box["y"] + y / 28 * box["height"]) for x, y in points]
+    page.mouse.move(*spots[0])
+    page.mouse.down()
+    for spot in spots[1:]:
+        page.mouse.move(*spot, steps=8)
+    page.mouse.up()
+
+
+def pixels(canvas):
+    """The ink on the pad, uint8 `[28,28]`."""
+    red = "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 28, 28).data.filter((_, i) => i % 4 == 0))"
+    return 255 - np.array(canvas.evaluate(red), np.uint8).reshape(28, 28)
+
+
+def votes(page):
+    """For each rung, how probable it thinks a 3 is, in percent, as the page says it."""
+    rows = page.locator("table:has(th:text-is('accuracy')) tr:has(td)").first.locator("xpath=..").locator("tr:has(td)")
+    return {row.locator("td").nth(0).inner_text(): float(row.locator("td").nth(2).inner_text().rstrip("%")) for row in rows.all()}
+
+
+SEVEN = [(8, 6), (20, 6), (12, 23)]
+HASTY_THREE = [(8, 6), (18, 6), (13, 13), (16, 17), (14, 22), (8, 23)]
+
+
+def test_a_7_drawn_with_the_mouse_gets_five_votes_for_7(page, pad):
+    draw(page, pad, SEVEN)
+    page.get_by_text("All 5 say 7.").first.wait_for()
+    assert len(votes(page)) == 5 and all(percent < 50 for percent in votes(page).values())
+
+
+def test_the_votes_on_the_page_are_those_of_the_rungs(page, pad, rungs):
+    draw(page, pad, HASTY_THREE)
+    page.wait_for_timeout(1000)
+    image = prepare_drawing(torch.from_numpy(pixels(pad))).float() / 255
+    expected = {rung.name: 100 * rung.probability(image[None]).item() for rung in rungs}
+    assert votes(page) == pytest.approx(expected, abs=0.051)
+    page.mouse.move(5, 5)
+    page.locator(".jp-OutputArea-output:has(.digit-pad)").first.screenshot(path=OUT / "playground.png")
+
+
+def test_a_3_drawn_with_the_keyboard_gets_five_votes_for_3(page, pad):
+    pad.focus()
+    for key, times in (("ArrowUp", 9), ("ArrowLeft", 5)):
+        for _ in range(times):
+            page.keyboard.press(key)
+    for key, times in (("ArrowRight", 9), ("ArrowDown", 9), ("ArrowLeft", 6), ("ArrowRight", 6), ("ArrowDown", 9), ("ArrowLeft", 9)):
+        for _ in range(times):
+            page.keyboard.press(f"Shift+{key}")
+    page.get_by_text("All 5 say 3.").first.wait_for()
+    assert all(percent > 50 for percent in votes(page).values())
+    page.screenshot(path=OUT / "keyboard.png")
+
+
+def test_the_brush_of_the_browser_is_that_of_python(page, pad):
+    draw(page, pad, SEVEN)
+    page.get_by_text("All 5 say 7.").first.wait_for()
+    difference = np.abs(pixels(pad).astype(int) - draw_strokes([SEVEN]).numpy().astype(int))
+    assert difference.max() <= 12  # the mouse stands on whole pixels of the screen
+
+
+def test_undo_takes_back_one_stroke_at_a_time_and_clear_as_well(page, pad):
+    undo = page.locator(".digit-pad").first.get_by_role("button", name="Undo")
+    draw(page, pad, SEVEN)
+    once = pixels(pad)
+    draw(page, pad, [(10, 14), (19, 14)])
+    assert (pixels(pad) != once).any()
+    undo.click()
+    assert (pixels(pad) == once).all()
+    page.locator(".digit-pad").first.get_by_role("button", name="Clear").click()
+    assert not pixels(pad).any()
+    pad.press("Control+z")
+    assert (pixels(pad) == once).all()
+    page.get_by_text("All 5 say 7.").first.wait_for()
+
+
+def test_one_can_start_from_a_validation_image(page, pad, digits):
+    number = page.get_by_label("Validation image").first
+    number.fill("5")
+    number.press("Tab")
+    page.get_by_role("button", name="Start from it").first.click()
+    page.get_by_text("All 5 say 3.").first.wait_for()
+    assert (pixels(pad) == digits.valid_x[5].numpy()).all()
+
+
+def test_a_pen_leaves_more_ink_the_harder_it_is_pressed(page, pad):
+    press = """(canvas, pressure) => {
+        const box = canvas.getBoundingClientRect();
+        const at = { clientX: box.left + 140, clientY: box.top + 140, pointerType: "pen", pressure, bubbles: true, button: 0, pointerId: 7 };
+        canvas.setPointerCapture = canvas.releasePointerCapture = () => {};
+        canvas.dispatchEvent(new PointerEvent("pointerdown", at));
+        canvas.hasPointerCapture = () => true;
+        canvas.dispatchEvent(new PointerEvent("pointerup", at));
+        delete canvas.hasPointerCapture;
+        delete canvas.setPointerCapture;
+    }"""
+    darkest = []
+    for pressure in (0.1, 0.3):
+        pad.evaluate(press, pressure)
+        darkest.append(pixels(pad).max())
+    assert 0 < darkest[0] < darkest[1] < 255
+
+
+def test_the_pad_is_known_to_a_screen_reader(page, pad):
+    assert "Arrow keys move" in pad.get_attribute("aria-label") and pad.get_attribute("role") == "application"
+    pad.press("ArrowDown")
+    status = page.locator(".digit-pad").first.get_by_role("status")
+    assert "Row" in status.inner_text() and "column" in status.inner_text()
+
+
+def test_the_notebook_ran_to_its_end_without_an_error(page, home):
+    page.get_by_text("| Idle").wait_for()
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    with page.expect_response(lambda response: response.request.method == "PUT"):
+        page.get_by_text("Save Notebook", exact=True).click()
+    cells = [cell for cell in json.loads((home / "nbs" / "13_playground.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in cells[1:]), "a cell was not run"
+    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error" or output.get("name") == "stderr"]
