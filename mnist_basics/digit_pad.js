@@ -36,6 +36,8 @@ function element(parent, tag, attributes = {}, text = "") {
   return parent.appendChild(child);
 }
 
+const HELP = "Draw with mouse, finger or pen; or with the arrow keys: Shift draws, Space dots.";
+
 function build(el) {
   // JupyterLab would take the keys for its own: Z, for one, takes back a deleted cell.
   const pad = element(el, "div", { class: "digit-pad", "data-lm-suppress-shortcuts": "true" });
@@ -48,9 +50,9 @@ function build(el) {
   const buttons = element(pad, "div", { class: "digit-pad-buttons" });
   const undo = element(buttons, "button", { type: "button" }, "Undo");
   const clear = element(buttons, "button", { type: "button" }, "Clear");
-  const status = element(pad, "div", { class: "digit-pad-status", role: "status" },
-    "Draw with mouse, finger or pen; or with the arrow keys: Shift draws, Space dots.");
-  return { pad, canvas, cursor, undo, clear, status };
+  const status = element(pad, "div", { class: "digit-pad-status", role: "status" }, HELP);
+  const heard = element(pad, "div", { class: "digit-pad-heard", role: "status" }); // what Python says
+  return { pad, canvas, cursor, undo, clear, status, heard };
 }
 
 function bytes(model) {
@@ -58,33 +60,51 @@ function bytes(model) {
   return new Uint8Array(image.buffer, image.byteOffset, image.byteLength).slice();
 }
 
+const differ = (a, b) => a.some((ink, i) => ink !== b[i]);
+
+// What is on a pad, and what was there before: shared by all places on the page that show it.
+const sheets = new WeakMap();
+
 function render({ model, el }) {
-  const { pad, canvas, cursor, undo, clear, status } = build(el);
+  const { pad, canvas, cursor, undo, clear, status, heard } = build(el);
   const place = { row: 14, column: 14 }; // of the keyboard's cursor
-  let pixels = bytes(model);
-  let past = []; // what Undo brings back
-  let from = null; // where the pointer was, while it draws
+  if (!sheets.has(model)) sheets.set(model, { pixels: bytes(model), past: [] });
+  const sheet = sheets.get(model);
+  let stroke = null; // while a pointer draws: which one, where it was, and the sheet before
 
   const show = () => {
-    paint(canvas, pixels);
+    paint(canvas, sheet.pixels);
     cursor.style.transform = `translate(${place.column * 100}%, ${place.row * 100}%)`;
-    undo.disabled = past.length === 0;
+    undo.setAttribute("aria-disabled", sheet.past.length === 0);
   };
   const send = () => {
     show();
-    model.set("image", new DataView(pixels.slice().buffer));
+    model.set("image", new DataView(sheet.pixels.slice().buffer));
     model.save_changes();
   };
-  const remember = () => { past = [...past.slice(-99), pixels.slice()]; };
+  const remember = (before) => { sheet.past = [...sheet.past.slice(-99), before]; };
   const takeBack = () => {
-    if (past.length) pixels = past.pop();
+    if (stroke || !sheet.past.length) return;
+    sheet.pixels = sheet.past.pop();
+    status.textContent = HELP;
     send();
   };
   const wipe = () => {
-    if (!pixels.some((ink) => ink)) return;
-    remember();
-    pixels = new Uint8Array(SIDE * SIDE);
+    if (stroke || !sheet.pixels.some((ink) => ink)) return;
+    remember(sheet.pixels);
+    sheet.pixels = new Uint8Array(SIDE * SIDE);
+    status.textContent = HELP;
     send();
+  };
+  // Python may put an image on the pad, too; but not under a hand that is drawing.
+  const fromModel = () => {
+    if (stroke) return;
+    const image = bytes(model);
+    if (differ(image, sheet.pixels)) {
+      remember(sheet.pixels);
+      sheet.pixels = image;
+    }
+    show();
   };
 
   const spot = (event) => {
@@ -95,73 +115,75 @@ function render({ model, el }) {
     };
   };
   const drawTo = (event) => {
-    const ink = event.pointerType === "pen" ? Math.min(1, 2 * event.pressure) : 1;
+    const ink = event.pointerType === "pen" ? Math.min(1, Math.max(0.1, 2 * event.pressure)) : 1;
     const to = spot(event);
-    inkSegment(pixels, from, to, ink);
-    from = to;
+    inkSegment(sheet.pixels, stroke.at, to, ink);
+    stroke.at = to;
   };
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || from) return; // one finger draws; a second one does not interfere
+    if (event.button !== 0 || stroke) return; // one finger draws; a second one does not interfere
     canvas.setPointerCapture(event.pointerId);
-    remember();
-    from = spot(event);
+    stroke = { pointer: event.pointerId, at: spot(event), before: sheet.pixels.slice() };
+    status.textContent = HELP;
     drawTo(event);
     send();
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!from || !canvas.hasPointerCapture(event.pointerId)) return;
+    if (event.pointerId !== stroke?.pointer) return;
     const missed = event.getCoalescedEvents?.() ?? [];
     (missed.length ? missed : [event]).forEach(drawTo);
     send();
   });
-  for (const end of ["pointerup", "pointercancel"]) {
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
     canvas.addEventListener(end, (event) => {
-      if (canvas.hasPointerCapture(event.pointerId)) from = null;
+      if (event.pointerId !== stroke?.pointer) return;
+      if (differ(stroke.before, sheet.pixels)) remember(stroke.before);
+      stroke = null;
+      fromModel();
     });
   }
 
   const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   const middle = () => ({ x: place.column + 0.5, y: place.row + 0.5 });
   const within = (i) => Math.min(SIDE - 1, Math.max(0, i));
-  const say = () => {
-    const ink = Math.round((100 * pixels[place.row * SIDE + place.column]) / 255);
-    status.textContent = `Row ${place.row + 1}, column ${place.column + 1}: ${ink} % ink`;
+  const draw = (start, again) => {
+    const before = sheet.pixels.slice();
+    inkSegment(sheet.pixels, start, middle(), 1);
+    if (differ(before, sheet.pixels) && !again) remember(before);
+    send();
   };
   const press = (event) => {
     const start = middle();
-    if (event.key in arrows) {
-      const [down, right] = arrows[event.key];
-      place.row = within(place.row + down);
-      place.column = within(place.column + right);
-    } else if (event.key !== " ") return false;
-    if (event.shiftKey || event.key === " ") {
-      if (!event.repeat) remember();
-      inkSegment(pixels, start, middle(), 1);
-      send();
-    } else show();
-    say();
-    return true;
+    const [down, right] = arrows[event.key] ?? [0, 0];
+    place.row = within(place.row + down);
+    place.column = within(place.column + right);
+    if (event.shiftKey || event.key === " ") draw(start, event.repeat);
+    else show();
+    const ink = Math.round((100 * sheet.pixels[place.row * SIDE + place.column]) / 255);
+    status.textContent = `Row ${place.row + 1}, column ${place.column + 1}: ${ink} % ink`;
   };
   pad.addEventListener("keydown", (event) => {
     event.stopPropagation();
-    const back = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
-    if (back) takeBack();
-    if (back || (event.target === canvas && press(event))) event.preventDefault();
+    const command = event.ctrlKey || event.metaKey;
+    if (event.altKey || stroke) return;
+    if (command && !event.shiftKey && event.key.toLowerCase() === "z") takeBack();
+    else if (!command && event.target === canvas && (event.key in arrows || event.key === " ")) press(event);
+    else return;
+    event.preventDefault();
   });
   undo.addEventListener("click", takeBack);
   clear.addEventListener("click", wipe);
 
-  // Python may put an image on the pad, too; but not under a hand that is drawing.
-  const fromPython = () => {
-    const image = bytes(model);
-    if (from || image.every((ink, i) => ink === pixels[i])) return;
-    remember();
-    pixels = image;
-    show();
+  const hear = (message) => {
+    if (heard.textContent !== message.say) heard.textContent = message.say;
   };
-  model.on("change:image", fromPython);
+  model.on("change:image", fromModel);
+  model.on("msg:custom", hear);
   show();
-  return () => model.off("change:image", fromPython);
+  return () => {
+    model.off("change:image", fromModel);
+    model.off("msg:custom", hear);
+  };
 }
 
 export default { render };

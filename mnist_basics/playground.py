@@ -4,10 +4,11 @@
 __all__ = ['VOTERS', 'ORANGE', 'BLUE', 'FOR_3_OR_7', 'draw_strokes', 'prepare_drawing', 'SoftSimilarity', 'soften', 'Evidence',
            'Voter', 'TrainedRung', 'trained_rungs', 'DigitPad', 'Playground']
 
-# %% ../nbs/13_playground.ipynb #f8ac999e
+# %% ../nbs/13_playground.ipynb #7b5086fd
 import base64
 import contextlib
 import hashlib
+import html
 import io
 import sys
 from importlib.resources import files
@@ -45,12 +46,14 @@ def _distance_to_segment(start, end):
     nearest = start + along.clamp(0, 1)[..., None] * (end - start)
     return (pixels - nearest).norm(dim=-1)
 
-# %% ../nbs/13_playground.ipynb #81b8c9ce
+# %% ../nbs/13_playground.ipynb #09a416bf
 def draw_strokes(
     strokes: list,  # each a list of points `(x, y)` in pixels from the top left corner, 0 to 28
     ink: float = 1.0,  # how dark, 0 to 1
 ) -> torch.Tensor:  # uint8 `[28,28]`, 0 = paper, 255 = ink
-    "What the pad's brush leaves of some strokes. `ValueError` for a stroke without two points."
+    "What the pad's brush leaves. `ValueError` for a stroke without two points, or no such ink."
+    if not 0 <= ink <= 1:
+        raise ValueError(f"ink must be between 0 and 1, not {ink}.")
     image = torch.zeros(28, 28, dtype=torch.float64)
     for stroke in strokes:
         if len(stroke) < 2:
@@ -60,16 +63,16 @@ def draw_strokes(
             image = image.maximum((255 * ink * share + 0.5).floor())
     return image.to(torch.uint8)
 
-# %% ../nbs/13_playground.ipynb #58784fed
+# %% ../nbs/13_playground.ipynb #e1188623
 def _check_image(image):
     "`image` as a uint8 tensor `[28,28]`; `ValueError` if it is anything else."
-    image = torch.as_tensor(image)
-    if image.shape != (28, 28) or image.dtype != torch.uint8:
+    is_array = hasattr(image, "dtype") and hasattr(image, "shape")
+    what = f"{image.dtype} {list(image.shape)}" if is_array else f"a {type(image).__name__}"
+    if not is_array or what.removeprefix("torch.") != "uint8 [28, 28]":
         raise ValueError(
-            "An image on the pad is uint8 [28, 28], 0 = paper and 255 = ink, not "
-            f"{image.dtype} {list(image.shape)}."
+            f"An image on the pad is uint8 [28, 28], 0 = paper and 255 = ink, not {what}."
         )
-    return image
+    return torch.as_tensor(image).cpu()
 
 
 def prepare_drawing(
@@ -78,9 +81,9 @@ def prepare_drawing(
     "Brought to MNIST's size and place. `ValueError` for an empty sheet, or for no such image."
     return centre_digit(_check_image(drawing).numpy())
 
-# %% ../nbs/13_playground.ipynb #620a6840
+# %% ../nbs/13_playground.ipynb #dd5d9a56
 class SoftSimilarity(nn.Module):
-    "Pixel similarity that says how sure it is, after Platt (1999)."
+    "Pixel similarity that says how sure it is, in the manner of Platt (1999)."
 
     def __init__(
         self,
@@ -101,14 +104,15 @@ class SoftSimilarity(nn.Module):
         nearer = mnist_distance(images, self.mean7) - mnist_distance(images, self.mean3)
         return self.scale * nearer
 
-# %% ../nbs/13_playground.ipynb #0872b68a
+# %% ../nbs/13_playground.ipynb #ceb37a37
 def soften(
     model: PixelSimilarity,  # its mean images are kept as they are
     digits: Digits,  # its training images set the scale
 ) -> SoftSimilarity:
-    "Find the scale that makes the training images most probable, by gradient descent."
+    "Find the scale that makes the labels of the training images most probable, on the CPU."
     x, y = as_rows(digits, "train")
-    soft = SoftSimilarity(model.mean3, model.mean7)
+    means = model.mean3.cpu(), model.mean7.cpu()
+    soft = SoftSimilarity(*means)
     nearer = soft(x.view(-1, 28, 28))
     unit = nearer.std()  # so that one learning rate suits all digits
 
@@ -116,7 +120,7 @@ def soften(
         return F.binary_cross_entropy_with_logits(knob * nearer / unit, y[:, 0])
 
     best = gradient_descent(loss, torch.tensor(1.0), lr=20.0, steps=100).x[-1]
-    return SoftSimilarity(model.mean3, model.mean7, best / unit)
+    return SoftSimilarity(*means, best / unit)
 
 # %% ../nbs/13_playground.ipynb #63071749
 def _ask_rows(model, images):
@@ -151,12 +155,13 @@ def _explain_weights(model, image):
     picture = model.weight.view(28, 28) * image
     return [Evidence(f"weight × pixel: {picture.sum():+.1f}", picture)]
 
-# %% ../nbs/13_playground.ipynb #6e21a262
+# %% ../nbs/13_playground.ipynb #e9df5a1e
 def _explain_hidden(model, image, number=3):
     "The hidden units with the largest say; of each, its share of the log-odds over the pixels."
     first, relu, second = model
     say = relu(first(image.flatten())) * second.weight[0]
-    pictures = (first.weight * second.weight[0][:, None]).view(-1, 28, 28) * image
+    weights = first.weight * (second.weight[0] * (say != 0))[:, None]
+    pictures = weights.view(-1, 28, 28) * image
     chosen = say.abs().topk(number).indices.tolist()
     return [Evidence(f"unit {unit}: {say[unit]:+.1f}", pictures[unit]) for unit in chosen]
 
@@ -207,14 +212,14 @@ class TrainedRung(NamedTuple):
         "Why it thinks so."
         return VOTERS[self.name].explain(self.model, image)
 
-# %% ../nbs/13_playground.ipynb #66c0600c
+# %% ../nbs/13_playground.ipynb #5682efa7
 _TRAINED_BY = ["data", "pixel_similarity", "sgd", "linear_model", "learner", "two_layer_net"]
 _TRAINED_BY += ["convolutions", "resnet18", "metrics", "ladder", "playground"]
 
 
 def _origin(digits, seed):
     "What a trained rung depends on, as fingerprints: the digits, the code that trains, the seed."
-    tensors = {name: value for name, value in vars(digits).items() if name != "source"}
+    tensors = {key: value.cpu() for key, value in vars(digits).items() if key != "source"}
     code = hashlib.sha256()
     for module in _TRAINED_BY:
         code.update((files("mnist_basics") / f"{module}.py").read_bytes())
@@ -222,8 +227,9 @@ def _origin(digits, seed):
 
 
 def _file(name, origin):
-    "The name of the file for a rung: other digits have another file, other code replaces it."
-    return f"rung-{name.replace(' ', '_')}-{origin.split()[1][:8]}.safetensors"
+    "The name of the file for a rung: other digits or seeds have another, other code replaces it."
+    digits, seed = origin.split()[1][:8], origin.split()[-1]
+    return f"rung-{name.replace(' ', '_')}-{digits}-{seed}.safetensors"
 
 # %% ../nbs/13_playground.ipynb #3a151160
 def _read_rung(name, file, origin):
@@ -253,20 +259,22 @@ def _recall_rung(name, origin):
             _say(f"The cache file {file} is damaged ({error}); the rung is trained again.")
     return None
 
-# %% ../nbs/13_playground.ipynb #fbfe7c0e
+# %% ../nbs/13_playground.ipynb #aeedd6a1
 def _train_rung(name, digits, origin, seed):
     "Train a rung and put it into the cache."
-    model, row = climb(name, digits, default_device(), seed)
+    with torch.random.fork_rng(devices=[]):  # the reader's random numbers go on as they were
+        model, row = climb(name, digits, default_device(), seed)
     model = soften(model, digits) if isinstance(model, PixelSimilarity) else model
     model = model.cpu().eval().requires_grad_(False)
     accuracy = torch.tensor(row["accuracy"], dtype=torch.float64)
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     tensors["accuracy"] = accuracy
     content = save(tensors, metadata={"origin": origin, "hash": _hash(tensors)})
-    _keep({_file(name, origin): lambda path: path.write_bytes(content)})
+    with contextlib.suppress(OSError):  # _keep has warned; the rung is there all the same
+        _keep({_file(name, origin): lambda path: path.write_bytes(content)})
     return TrainedRung(name, model, row["accuracy"])
 
-# %% ../nbs/13_playground.ipynb #a4c50533
+# %% ../nbs/13_playground.ipynb #81eee737
 def trained_rungs(
     digits: Digits,  # 3s and 7s to train on and to examine with
     seed: int = 42,  # of every random number
@@ -275,10 +283,10 @@ def trained_rungs(
     origin = _origin(digits, seed)
     rungs = {name: _recall_rung(name, origin) for name in RUNGS}
     missing = [name for name, rung in rungs.items() if rung is None]
-    bar = tqdm(missing, leave=False, disable=not missing or sys.stderr is None)
-    for name in bar:
-        bar.set_description(f"training: {name}")
-        rungs[name] = _train_rung(name, digits, origin, seed)
+    with tqdm(missing, leave=False, disable=not missing or sys.stderr is None) as bar:
+        for name in bar:
+            bar.set_description(f"training: {name}")
+            rungs[name] = _train_rung(name, digits, origin, seed)
     return list(rungs.values())
 
 # %% ../nbs/13_playground.ipynb #8e8c6505
@@ -308,7 +316,7 @@ class DigitPad(anywidget.AnyWidget):
     def __repr__(self):
         return f"DigitPad({(self.image > 0).sum()} of 784 pixels have ink)"
 
-# %% ../nbs/13_playground.ipynb #b5baf77c
+# %% ../nbs/13_playground.ipynb #050a837f
 ORANGE, BLUE = "#D55E00", "#0072B2"
 FOR_3_OR_7 = LinearSegmentedColormap.from_list("for 3 or 7", [BLUE, "white", ORANGE])
 
@@ -323,12 +331,12 @@ def _picture_html(picture, caption, signed=False, size=84):
     data = base64.b64encode(file.getvalue()).decode()
     return (
         f'<figure style="margin: 4px; width: {size + 24}px; text-align: center">'
-        f'<img src="data:image/png;base64,{data}" alt="" width="{size}" height="{size}" '
+        f'<img src="data:image/png;base64,{data}" alt="{caption}" width="{size}" height="{size}" '
         'style="image-rendering: pixelated; border: 1px solid #888">'
         f'<figcaption style="line-height: 1.2">{caption}</figcaption></figure>'
     )
 
-# %% ../nbs/13_playground.ipynb #ca16b979
+# %% ../nbs/13_playground.ipynb #7285c06f
 def _bar_html(probability):
     "A bar that is orange as far as a 3 is probable, and blue for the rest."
     orange = f'<div style="width: {100 * probability:.1f}%; background: {ORANGE}"></div>'
@@ -336,16 +344,23 @@ def _bar_html(probability):
     return f'<div style="{style}">{orange}</div>'
 
 
+def _accuracy(rung):
+    "The accuracy of a rung, with a star if it is the balanced one."
+    return f"{rung.accuracy:.4f}{'*' if RUNGS[rung.name].metric == 'balanced_accuracy' else ''}"
+
+
 def _bars_html(rungs, probabilities):
     "One row for each rung: its name, its accuracy, how probable a 3 and a 7 are, and a bar."
     cells = [
-        (rung.name, f"{rung.accuracy:.4f}", f"{p:.1%}", _bar_html(p), f"{1 - p:.1%}")
+        (rung.name, _accuracy(rung), f"{p:.1%}", _bar_html(p), f"{1 - p:.1%}")
         for rung, p in zip(rungs, probabilities)
     ]
     rows = ["".join(f"<td>{cell}</td>" for cell in row) for row in cells]
-    head = "".join(f"<th>{name}</th>" for name in ("rung", "accuracy", "3", "", "7"))
+    names = ("rung", "accuracy", "3", "", "7")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "".join(f"<tr>{row}</tr>" for row in (head, *rows))
-    return f'<table style="border-spacing: 8px 6px">{body}</table>'
+    note = "<p>accuracy: as on the ladder; * is the mean of those on 3s and on 7s</p>"
+    return f'<table style="border-spacing: 8px 6px">{body}</table>{note}'
 
 
 def _verdict(probabilities):
@@ -355,7 +370,7 @@ def _verdict(probabilities):
         return f"All {n} say {3 if threes else 7}."
     return f"3: {threes} of {n} votes. 7: {n - threes} of {n} votes."
 
-# %% ../nbs/13_playground.ipynb #64394b81
+# %% ../nbs/13_playground.ipynb #917463a3
 class Playground(ipywidgets.VBox):
     "A pad, the votes of all rungs on what is drawn there, and their evidence."
 
@@ -396,22 +411,27 @@ class Playground(ipywidgets.VBox):
 
     def update(self):
         "Show what the rungs make of what is on the pad."
+        try:
+            bars, evidence, verdict = self._judge()
+        except Exception as error:  # Jupyter would hide it in a log
+            bars, evidence, verdict = "", "", f"There are no votes: {error!r}"
+        self.votes.value = f"<p><b>{html.escape(verdict)}</b></p>{bars}"
+        self.evidence.value = evidence
+        self.pad.send({"say": verdict})  # to be read aloud
+
+    def _judge(self):
+        "Bars and evidence as HTML, and the verdict in words."
         if not self.pad.image.any():
-            self.votes.value = "<p role='status'>The pad is empty: draw a 3 or a 7.</p>"
-            self.evidence.value = ""
-            return
-        drawing, image = (
-            self.pad.image.float() / 255,
-            prepare_drawing(self.pad.image).float() / 255,
-        )
+            return "", "", "The pad is empty: draw a 3 or a 7."
+        drawing, image = self.pad.image / 255, prepare_drawing(self.pad.image) / 255
         with _one_thread():
             probabilities = [rung.probability(image[None]).item() for rung in self.rungs]
             evidence = [rung.evidence(image) for rung in self.rungs]
-        verdict = f"<p role='status'><b>{_verdict(probabilities)}</b></p>"
-        self.votes.value = verdict + _bars_html(self.rungs, probabilities)
-        self.evidence.value = _evidence_html(self.rungs, evidence, drawing, image)
+        bars = _bars_html(self.rungs, probabilities)
+        pictures = _evidence_html(self.rungs, evidence, drawing, image)
+        return bars, pictures, _verdict(probabilities)
 
-# %% ../nbs/13_playground.ipynb #8d63450b
+# %% ../nbs/13_playground.ipynb #20ceb624
 def _evidence_html(rungs, evidence, drawing, image):
     "The drawing before and after preparation, and the pictures of every rung."
     groups = {"drawing": [_picture_html(drawing, "before"), _picture_html(image, "after")]}
@@ -422,9 +442,10 @@ def _evidence_html(rungs, evidence, drawing, image):
         for name, pictures in groups.items()
     ]
     row = f'<div style="display: flex; flex-wrap: wrap; gap: 8px 20px">{"".join(parts)}</div>'
-    return row + (
-        f'<p>In the coloured pictures, <b style="color: {ORANGE}">orange</b> speaks for a 3 and '
-        f'<b style="color: {BLUE}">blue</b> for a 7, each picture on a scale of its own.</p>'
+    orange, blue = (f'<span style="color: {colour}">■</span>' for colour in (ORANGE, BLUE))
+    return (
+        f"{row}<p>In the coloured pictures, {orange} orange speaks for a 3 and {blue} blue for a "
+        "7, each picture on a scale of its own.</p>"
     )
 
 

@@ -60,6 +60,7 @@ def test_a_notebook_is_saved_clean_and_with_outputs(notebook):
         assert place + ("" if place.endswith("/") else "/") not in text, f"a path of this machine: {place}"
     assert "as published" in text or notebook.stem[:2] not in ("00", "01", "02", "03", "12"), "not from the genuine sample"
     assert "could not be downloaded" not in text
+    assert "%|" not in text, "a progress bar that stands still"
 
 
 @each_notebook

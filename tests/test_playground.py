@@ -291,3 +291,29 @@ def test_votes_show_name_accuracy_and_both_probabilities(digits, rungs):
 def test_start_from_names_the_numbers_that_there_are(digits, rungs):
     with pytest.raises(ValueError, match=f"0 to {len(digits.valid_x) - 1:,}"):
         Playground(rungs, digits).start_from(len(digits.valid_x))
+
+
+def test_what_goes_wrong_is_shown(digits, rungs):
+    broken = rungs[1]._replace(model=torch.nn.Linear(3, 1))
+    play = Playground([rungs[0], broken], digits)
+    play.start_from(0)
+    assert "There are no votes" in play.votes.value and "cannot be multiplied" in play.votes.value
+
+
+def test_training_leaves_the_random_numbers_alone(quick, few):
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    trained_rungs(few)
+    assert torch.rand(3).equal(expected) and len(quick) == 2
+
+
+@pytest.mark.parametrize("wrong", [None, "a 3", [[1, 2], [3, 4]]])
+def test_what_is_no_array_at_all_is_named(wrong):
+    with pytest.raises(ValueError, match=f"not a {type(wrong).__name__}"):
+        prepare_drawing(wrong)
+
+
+def test_too_much_ink_is_refused():
+    with pytest.raises(ValueError, match="between 0 and 1, not 2.0"):
+        draw_strokes(SEVEN, ink=2.0)
