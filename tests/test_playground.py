@@ -237,6 +237,9 @@ def test_the_evidence_adds_up(digits, rungs):
         unit = int(evidence.caption.split()[1].strip(":"))
         if first(image.flatten())[unit] > 0:
             total = total + evidence.picture.sum() + first.bias[unit] * second.weight[0, unit]
+        else:
+            assert not evidence.picture.any()
+    assert 0 in says  # there was a unit that is closed
     torch.testing.assert_close(total, odds[2], atol=1e-4, rtol=1e-4)
 
 
