@@ -188,10 +188,11 @@ def test_an_unwritable_cache_is_no_hindrance(quick, few, empty_cache):
 def test_trained_rungs_load_within_a_second_in_a_new_process(rungs):
     code = ("import time; from mnist_basics.data import mnist_sample; from mnist_basics.playground import trained_rungs; "
             "digits = mnist_sample(); start = time.perf_counter(); rungs = trained_rungs(digits); "
-            "print(time.perf_counter() - start); print([rung.accuracy for rung in rungs])")
+            "print(time.perf_counter() - start); print([rung.accuracy for rung in rungs]); "
+            "print([rung.name for rung in rungs if rung.model.training])")
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    seconds, accuracies = result.stdout.splitlines()
-    assert float(seconds) < 1 and json.loads(accuracies) == [rung.accuracy for rung in rungs]
+    seconds, accuracies, in_training_mode = result.stdout.splitlines()
+    assert float(seconds) < 1 and json.loads(accuracies) == [rung.accuracy for rung in rungs] and in_training_mode == "[]"
 
 
 def test_loading_leaves_the_random_numbers_alone(digits, rungs):
