@@ -31,7 +31,8 @@ outputs: $(STAMP)
 	$(BIN)/mnist-basics data --source mnist
 	$(BIN)/python -c 'from mnist_basics import data, playground; playground.trained_rungs(data.mnist_sample("mnist"))'
 	$(BIN)/python -m nbconvert --to notebook --execute --inplace --log-level ERROR \
-		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec nbs/*.ipynb
+		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
+		--ClearMetadataPreprocessor.preserve_cell_metadata_mask=jupyter nbs/*.ipynb
 	$(BIN)/nbdev-clean
 	$(BIN)/mnist-basics ladder --source mnist --out build/ladder
 	cp build/ladder/ladder.png nbs/ladder.png
@@ -40,7 +41,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache mnist_basics/__pycache__ tests/__pycache__
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache mnist_basics/__pycache__ mnist_basics/exercises/__pycache__ tests/__pycache__
 
 $(STAMP): settings.ini setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -14,7 +14,8 @@ from mnist_basics.learner import EVENTS
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
-MODULES = sorted(file.stem for file in (ROOT / "mnist_basics").glob("[a-z]*.py"))
+MODULES = sorted(".".join(file.relative_to(ROOT / "mnist_basics").with_suffix("").parts)
+                 for file in (ROOT / "mnist_basics").rglob("[a-z]*.py"))
 FLOOR = {notebook.stem.split("_", 1)[1]: int(notebook.stem[:2]) for notebook in NOTEBOOKS if notebook.stem[:2].isdigit()}
 
 
@@ -40,9 +41,12 @@ def test_a_notebook_stands_on_lower_floors_only(notebook):
             elif isinstance(node, ast.ImportFrom):
                 names.append(node.module)
             for name in names:
-                if name.startswith("mnist_basics."):
+                if name.startswith("mnist_basics.exercises."):
+                    assert name.split(".")[2] in ("checking", notebook.stem.split("_", 1)[-1]), f"{notebook.stem} imports {name}"
+                    assert not source(cell).startswith("#| export\n"), "the library proper imports nothing from the exercises"
+                elif name.startswith("mnist_basics."):
                     other = FLOOR[name.split(".")[1]]
-                    own_library = other == floor and "#| export" not in source(cell)
+                    own_library = other == floor and not source(cell).startswith("#| export\n")
                     assert other < floor or own_library, f"{notebook.stem} imports {name}"
 
 
@@ -78,14 +82,31 @@ def test_every_picture_is_described_in_words(notebook):
 def test_a_notebook_is_built_as_the_style_says(notebook):
     prose, code = [source(cell) for cell in cells(notebook, "markdown")], [source(cell) for cell in cells(notebook, "code")]
     assert prose[0].startswith("# ") and prose[1].startswith("> ")
-    if notebook.stem == "index":
+    if notebook.stem in ("index", "checking"):
         return
     assert code[0] == f"#| default_exp {notebook.stem.split('_', 1)[1]}"
     assert "You will be able to" in prose[1] and re.search(r"Allow .* minutes", prose[1])
     assert "## What you have built" in "\n".join(prose) and "**What still bothers us.**" in "\n".join(prose)
-    questions = prose[-1].count("<details>")
-    assert prose[-1].count("## Questions") == 1 and 3 <= questions <= 6 and prose[-1].count("</details>") == questions
-    assert len(prose) >= 0.6 * len(code)
+    [asks] = [cell for cell in prose if "## Questions" in cell]
+    questions = asks.count("<details>")
+    assert 3 <= questions <= 6 and asks.count("</details>") == questions
+    lesson = [cell for cell in code if not cell.startswith("#| export exercises.")]
+    assert len(prose) >= 0.6 * len(lesson)
+
+
+@each_notebook
+def test_the_exercises_stand_at_the_end_with_their_solutions_folded_in(notebook):
+    if not any(source(cell).startswith("#| export exercises.") for cell in cells(notebook, "code")):
+        return
+    all_cells = json.loads(notebook.read_text())["cells"]
+    heads = [source(cell).splitlines()[0] for cell in all_cells]
+    questions, turn, behind = (max(i for i, cell in enumerate(all_cells) if f"## {title}" in source(cell))
+                               for title in ("Questions", "Your turn", "Behind the exercises"))
+    assert questions < turn < behind and "Spoilers" in source(all_cells[behind])
+    for cell, head in zip(all_cells[behind + 1:], heads[behind + 1:], strict=True):
+        assert head == f"#| export exercises.{notebook.stem.split('_', 1)[1]}"
+        assert cell["metadata"] == {"jupyter": {"source_hidden": True}}
+    assert not [head for head in heads[:behind] if head.startswith("#| export exercises.")]
 
 
 @each_notebook
@@ -97,7 +118,8 @@ def test_no_cell_of_a_lesson_is_long(notebook):
 
 
 def public(module):
-    return [(name, getattr(module, name)) for name in module.__all__ if callable(getattr(module, name))]
+    things = [(name, getattr(module, name)) for name in module.__all__]
+    return [(name, thing) for name, thing in things if inspect.isclass(thing) or inspect.isroutine(thing)]
 
 
 @pytest.mark.parametrize("stem", MODULES)
@@ -120,7 +142,7 @@ def test_every_public_name_is_explained(stem):
 
 @pytest.mark.parametrize("stem", MODULES)
 def test_functions_are_short(stem):
-    for node in ast.walk(ast.parse((ROOT / "mnist_basics" / f"{stem}.py").read_text())):
+    for node in ast.walk(ast.parse((ROOT / "mnist_basics" / f"{stem.replace('.', '/')}.py").read_text())):
         if isinstance(node, ast.FunctionDef):
             body = node.end_lineno - node.body[0].lineno
             assert body <= 25, f"{stem}.{node.name} has {body} lines"
@@ -132,6 +154,7 @@ def test_functions_are_short(stem):
     ("mnist_basics.learner", ("fastai", "matplotlib", "pandas", "sklearn", "torchvision", "IPython")),
     ("mnist_basics.ten_digits", ("fastai", "matplotlib", "pandas", "sklearn", "torchvision", "IPython")),
     ("mnist_basics.ladder", ("fastai", "matplotlib", "pandas", "torch")),
+    ("mnist_basics.exercises.checking", ("fastai", "matplotlib", "pandas", "sklearn", "torchvision", "IPython")),
 ])
 def test_an_import_brings_only_what_it_needs(module, unwanted):
     code = f"import sys, {module}; print([name for name in {unwanted!r} if name in sys.modules])"
@@ -151,3 +174,13 @@ def test_links_in_the_readme_and_the_index_lead_somewhere():
         assert targets, f"{file.name} links to nothing"
         for target in targets:
             assert target.startswith("https://") or (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_the_review_asks_37_questions_and_folds_each_answer():
+    all_cells = json.loads((ROOT / "nbs" / "14_review.ipynb").read_text())["cells"]
+    asked = []
+    for i, cell in enumerate(all_cells):
+        for number, answer in re.findall(r"<details><summary><b>(\d+)\. .+?</summary>(.+?)</details>", source(cell), re.S):
+            asked.append(int(number))
+            assert len(answer.strip()) > 100 and all_cells[i + 1]["cell_type"] == "code", f"question {number} has no proof"
+    assert asked == list(range(1, 38))

@@ -59,13 +59,13 @@ def test_the_wheel_says_what_settings_ini_says(wheel, settings):
     assert same_requirements(dev, lines(settings["dev_requirements"]))
     name, target = settings["console_scripts"].strip().split("=")
     assert dict(entry_points["console_scripts"]) == {name: target}
-    assert packaged == {f"mnist_basics/{file.name}" for file in (ROOT / "mnist_basics").glob("*.*")}
+    assert packaged == {str(file.relative_to(ROOT)) for file in (ROOT / "mnist_basics").rglob("*.*") if "__pycache__" not in file.parts}
 
 
 def test_the_wheel_works_without_the_checkout(wheel, tmp_path):
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel],
                    check=True)
-    modules = [f"mnist_basics.{file.stem}" for file in (ROOT / "mnist_basics").glob("[a-z]*.py")]
+    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in (ROOT / "mnist_basics").rglob("[a-z]*.py")]
     code = f"import {', '.join(modules)}; print(mnist_basics.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
@@ -81,7 +81,7 @@ def test_the_version_and_the_name_have_one_home(settings):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert set(project) == {"name", "dynamic"} and project["name"] == settings["name"]
     assert {"version", "dependencies", "scripts"} <= set(project["dynamic"])
-    for file in (ROOT / "setup.py", ROOT / "pyproject.toml", *(ROOT / "mnist_basics").glob("*.py")):
+    for file in (ROOT / "setup.py", ROOT / "pyproject.toml", *(ROOT / "mnist_basics").rglob("*.py")):
         assert settings["version"] not in file.read_text(), f"{file.name} repeats the version"
 
 
