@@ -265,3 +265,24 @@ def test_what_is_a_stub(body, is_one):
     (torch.tensor(float("nan")), torch.tensor(float("nan")), True), ({"a": 1}, {"a": 2}, False), ("a", torch.ones(1), False)])
 def test_what_is_the_same(a, b, equal):
     assert same(a, b) is equal
+
+
+def test_an_error_inside_a_library_shows_none_of_its_lines():
+    def solve_total(table):
+        return table.sum()
+
+    names = {"__name__": "__main__"}
+    as_a_cell("import torch.nn.functional as F\ndef attempt(table):\n    return F.cross_entropy(table, 'three')", names)
+    verdict = Exercise(solve_total, lambda: [(torch.zeros(2, 2),)], [], [], "").verdict(names["attempt"])
+    assert "line 3, in attempt:" in verdict and verdict.count("  line ") == 1
+
+
+def test_an_attempt_that_draws_random_numbers_leaves_the_readers_alone():
+    def solve_total(table):
+        return table.sum()
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    Exercise(solve_total, lambda: [(torch.zeros(2, 2),)], [], [], "").verdict(lambda table: torch.rand(3).sum())
+    assert torch.rand(3).equal(expected)

@@ -78,7 +78,7 @@ def same(
     except Exception:  # whatever an attempt may have given, it is not this
         return False
 
-# %% ../../nbs/checking.ipynb #59c31965
+# %% ../../nbs/checking.ipynb #7e1eb43e
 def short(
     value: Any,  # a tensor, a number, a list, a function, …
 ) -> str:
@@ -96,7 +96,7 @@ def short(
     if isinstance(value, float):
         return f"{value:.4g}"
     if inspect.isroutine(value):
-        return value.__name__
+        return value.__name__.lstrip("_")
     return textwrap.shorten(repr(value), 80)
 
 # %% ../../nbs/checking.ipynb #22bb4313

@@ -15,7 +15,7 @@ from ..learner import BasicOptim, Callback, DataLoaders, Learner
 from ..linear_model import Batches, mnist_loss
 from .checking import Exercise, Mistake, Prediction
 
-# %% ../../nbs/06_learner.ipynb #46d87302
+# %% ../../nbs/06_learner.ipynb #25d947d1
 def solve_forgotten() -> float:
     "Where three steps lead from 1, for a loss of 2 · weight, if no gradient is ever cleared."
     weight = torch.tensor(1.0, requires_grad=True)
@@ -31,16 +31,12 @@ check_forgotten = Prediction(
     mistakes=[
         Mistake(
             lambda: 0.4,
-            "So it would be if the gradient were cleared after each step. It was not, and "
-            "backward adds to what is there.",
+            "There it is after two steps; or after three, if each gradient had been cleared. "
+            "None was, and there are three.",
         ),
         Mistake(
             lambda: 0.8,
             "That is where it stands after the first step. Two more follow.",
-        ),
-        Mistake(
-            lambda: 0.2,
-            "After two steps it is there. A third one follows.",
         ),
         Mistake(
             lambda: -0.4,
@@ -71,8 +67,9 @@ check_forgotten = Prediction(
     why="The gradient is 2 each time, but .grad holds 2, then 4, then 6, so that the steps "
     "are 0.2, 0.4 and 0.6 long: 1.2 together. The steps get longer and longer although the "
     "slope never changes. (On purpose, one can use this: leave out the clearing for four "
-    "batches, then step once, and it is as if the batch were four times as large. That "
-    "helps where the memory is too small for large batches.)",
+    "batches, then step once with a quarter of the rate, and it is as if the batch were four "
+    "times as "
+    "large. That helps where the memory is too small for large batches.)",
 )
 
 # %% ../../nbs/06_learner.ipynb #d2c24b75
@@ -338,7 +335,7 @@ check_fit_patiently = Exercise(
     "a say in the training, the loss at the end is a little too good.",
 )
 
-# %% ../../nbs/06_learner.ipynb #dcfcb627
+# %% ../../nbs/06_learner.ipynb #5d795d94
 def solve_top_losses(
     learn: Learner,  # with `learn.dls.valid.x`, `[N,…]`, and `learn.dls.valid.y`, `[N,1]`
     n: int,  # how many images; N at most
@@ -448,8 +445,8 @@ check_top_losses = Exercise(
         Mistake(
             _top_in_training,
             "The model was asked in training mode. In that mode some layers behave "
-            "differently: here there is a layer called dropout, which throws dice and wipes "
-            "out half of its inputs as an exercise for the others. Look up what the Learner "
+            "differently: here there is a layer called dropout, which sets about "
+            "half of its inputs, chosen by chance, to 0. Look up what the Learner "
             "does before it validates or predicts.",
             shows=lambda came, expected: came["training mode"],
         ),

@@ -188,7 +188,7 @@ check_validation_loss = Exercise(
     "it should. The result is the same for every batch size: that is how the check tells.",
 )
 
-# %% ../../nbs/05_linear_model.ipynb #0473f2f8
+# %% ../../nbs/05_linear_model.ipynb #18e6ad1f
 def solve_accuracy_when_sure(
     outputs: torch.Tensor,  # float `[N,1]`: raw outputs (logits), any number
     targets: torch.Tensor,  # float `[N]`: 1 for a 3, 0 for a 7
@@ -291,7 +291,8 @@ check_accuracy_when_sure = Exercise(
         ),
         Mistake(
             _sure_with(share=lambda right, answers: right.sum() // answers.sum()),
-            "A whole number came: // rounds every share below 1 down to 0.",
+            "No floating-point number came: a number of answers, perhaps, or a share that // has "
+            "rounded down. A share from 0 to 1 is asked for.",
             shows=lambda came, expected: not came.is_floating_point(),
         ),
         Mistake(
@@ -307,8 +308,8 @@ check_accuracy_when_sure = Exercise(
         ),
         Mistake(
             lambda outputs, targets, sure: outputs > sure or outputs < 1 - sure,
-            "Python's own and, or and not want a single True or False. For tensors full of "
-            "them there are &, | and ~.",
+            "Python wants a single True or False there: for and, or, not and if, and for a chain "
+            "such as a < b < c. For tensors full of them there are &, | and ~.",
             shows=lambda came, expected: "ambiguous" in str(came),
         ),
         Mistake(

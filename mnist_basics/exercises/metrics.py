@@ -56,7 +56,7 @@ check_perfect = Prediction(
     "like a coin. With half of each it would be exactly 0.5, whatever the model says.",
 )
 
-# %% ../../nbs/03_metrics.ipynb #d8df532d
+# %% ../../nbs/03_metrics.ipynb #c1f06919
 def solve_class_accuracies(
     predictions: torch.Tensor,  # int64 `[N]`, the digits that were predicted
     targets: torch.Tensor,  # int64 `[N]`, the right ones
@@ -155,15 +155,16 @@ check_class_accuracies = Exercise(
         ),
         Mistake(
             _whole_numbers,
-            "Whole numbers came: // rounds every share below 1 down to 0.",
+            "No floating-point numbers came: numbers of images, perhaps, or shares that // has "
+            "rounded down. Shares from 0 to 1 are asked for.",
             shows=lambda came, expected: not came.is_floating_point(),
         ),
         Mistake(
             lambda predictions, targets, classes: (
                 targets == classes[:, None] & targets == predictions
             ),
-            "Python binds & more tightly than ==, and so takes it for a chain of "
-            "comparisons. Put brackets around each comparison.",
+            "Python wants a single True or False there: for and, or and if, and for a chain of "
+            "comparisons. (It binds & more tightly than ==, so that brackets may be missing.)",
             shows=lambda came, expected: "ambiguous" in str(came),
         ),
         Mistake(

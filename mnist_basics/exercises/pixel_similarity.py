@@ -53,7 +53,7 @@ check_growth = Prediction(
     "unit of the pixels; MSE is in that unit squared.",
 )
 
-# %% ../../nbs/02_pixel_similarity.ipynb #9b86eec8
+# %% ../../nbs/02_pixel_similarity.ipynb #739a0129
 def solve_spread(
     images: torch.Tensor,  # float `[N,rows,columns]`
 ) -> torch.Tensor:  # float `[rows,columns]`
@@ -63,7 +63,7 @@ def solve_spread(
 
 
 def _spread_cases():
-    "Piles of random images; one is as deep as it is high and wide, sothatnoshapegivesahint."
+    "Piles of random images; one as deep as it is high and wide: no shape gives a hint."
     generator = torch.Generator().manual_seed(3)
     small = torch.tensor([[[0.0, 1.0]], [[1.0, 1.0]]])
     shapes = [(5, 3, 4), (4, 4, 4), (20, 28, 28)]
@@ -133,7 +133,7 @@ check_spread = Exercise(
     "people differ, a little paler inside it, and white where nobody ever writes.",
 )
 
-# %% ../../nbs/02_pixel_similarity.ipynb #549149f6
+# %% ../../nbs/02_pixel_similarity.ipynb #d9110457
 def solve_forgiving_distance(
     images: torch.Tensor,  # float `[N,rows,columns]`
     ideal: torch.Tensor,  # float `[rows,columns]`
@@ -258,7 +258,7 @@ check_forgiving_distance = Exercise(
     ],
     why="range(-reach, reach + 1) has all positions, the middle one included. Stacked, the "
     "distances have the shape [positions, N], and amin(0) keeps the best position for each "
-    "image. Does it help? With digits that were pushed, very much; with the validation "
-    "images less than one might hope, since the wrong ideal image is forgiven just as much. "
-    "Convolutions, in notebook 08, are the better answer to the same trouble.",
+    "image. Does it help? Try it with the validation images, as they are and pushed to "
+    "one side; and mind that the wrong ideal image is forgiven just as much. Convolutions, "
+    "in notebook 08, are the better answer to the same trouble.",
 )

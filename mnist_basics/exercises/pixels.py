@@ -8,7 +8,7 @@ import torch
 
 from .checking import Exercise, Mistake, Prediction
 
-# %% ../../nbs/01_pixels.ipynb #b8ae1cdd
+# %% ../../nbs/01_pixels.ipynb #1e82c769
 def solve_halfway() -> int:
     "What `(first + second) // 2` gives in `uint8` for pixels of 200 and 100."
     first = torch.full((28, 28), 200, dtype=torch.uint8)
@@ -39,7 +39,8 @@ check_halfway = Prediction(
         "Look again at what became of 200 + 100 above; then divide by 2.",
     ],
     why="200 + 100 is 300, and a uint8 has room for 0 to 255 only, so that 300 − 256 = 44 "
-    "is left of it. Half of that is 22: two dark images have given a pale one, and nobody "
+    "is left of it. Half of that is 22: two grey images have given an almost white one, and "
+    "nobody "
     "said a word.",
 )
 
@@ -107,7 +108,7 @@ check_blend = Exercise(
     "uint8 again. Going through float32 works too: its way back to uint8 cuts the half off.",
 )
 
-# %% ../../nbs/01_pixels.ipynb #434820dd
+# %% ../../nbs/01_pixels.ipynb #e6865a50
 def solve_shift_right(
     image: torch.Tensor,  # `[rows,columns]`, any type of numbers
     by: int,  # how many pixels: from 0 up to the number of columns
@@ -170,7 +171,7 @@ check_shift_right = Exercise(
         ),
         Mistake(
             _shift_in_vain,
-            "By 0 pixels, nearly everything is lost: −0 is 0, so that :-by means 'up to "
+            "By 0 pixels, no column of the image is left: −0 is 0, so that :-by means 'up to "
             "column 0', which is nothing at all.",
         ),
         Mistake(

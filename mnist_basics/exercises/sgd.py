@@ -56,7 +56,7 @@ check_after_seven = Prediction(
     "at −3. The rate of 1 is just where bouncing ends and diverging begins.",
 )
 
-# %% ../../nbs/04_sgd.ipynb #ac9c5143
+# %% ../../nbs/04_sgd.ipynb #dd45fd2f
 def solve_roll(
     f: Callable,  # what to minimise: takes a tensor shaped as `start`, returns a scalar tensor
     start: torch.Tensor,  # floating point, any shape; must stay as it is
@@ -76,12 +76,12 @@ def solve_roll(
     return x.detach()
 
 
-def _bowl(x):
+def _sum_of_squared_distances_from_1(x):
     "Lowest where all is 1."
     return ((x - 1) ** 2).sum()
 
 
-def _valley(x):
+def _crooked_valley(x):
     "Steep in one direction, gentle in the other."
     return (x[0] - 2) ** 2 + 10 * x[1] ** 4 + x[0] * x[1]
 
@@ -91,10 +91,10 @@ def _roll_cases():
     generator = torch.Generator().manual_seed(6)
     many = torch.randn(3, 2, generator=generator)
     return [
-        (_bowl, torch.tensor(3.0), 0.1, 0.5, 3),
-        (_bowl, torch.tensor(3.0), 0.1, 0.0, 4),
-        (_bowl, many, 0.05, 0.9, 10),
-        (_valley, torch.tensor([0.5, 0.8]), 0.01, 0.8, 6),
+        (_sum_of_squared_distances_from_1, torch.tensor(3.0), 0.1, 0.5, 3),
+        (_sum_of_squared_distances_from_1, torch.tensor(3.0), 0.1, 0.0, 4),
+        (_sum_of_squared_distances_from_1, many, 0.05, 0.9, 10),
+        (_crooked_valley, torch.tensor([0.5, 0.8]), 0.01, 0.8, 6),
     ]
 
 
@@ -208,13 +208,16 @@ check_roll = Exercise(
         ),
         Mistake(
             _roll_anew,
-            "x = x - … makes a new tensor, the result of a computation: backward leaves no "
-            "gradient there. Change the old one instead, with -=.",
+            "Where a gradient was wanted, x.grad was None: backward has left none there. Was it "
+            "called before that line? Or was x a new tensor by then, the result of a "
+            "computation, as x = x - … makes one?",
             shows=lambda came, expected: "NoneType" in str(came),
         ),
         Mistake(
             lambda f, start, lr, momentum, steps: f(start).backward(),
-            "PyTorch was not told that a gradient with respect to x would be asked for.",
+            "PyTorch was not told that a gradient with respect to x would be asked for; or x "
+            "is a "
+            "new tensor by now, which it was not told about.",
             shows=lambda came, expected: "does not require grad" in str(came),
         ),
     ],
@@ -233,7 +236,7 @@ check_roll = Exercise(
     "nothing slows.",
 )
 
-# %% ../../nbs/04_sgd.ipynb #44b81096
+# %% ../../nbs/04_sgd.ipynb #126c4d64
 def solve_sweep(
     loss_after: Callable,  # from a rate, the loss after training with it (may be inf or nan)
     rates: list[float],  # rates to try, from small to large; the first one works
@@ -264,7 +267,9 @@ def _watch(sweep, losses):
 def _sweep_cases():
     "Rates with their losses: a wall, a bump, nan, inf, no wall at all, and a real descent."
     parabola = {
-        rate: gradient_descent(_bowl, torch.tensor(3.0), rate, 10).f[-1].item()
+        rate: gradient_descent(_sum_of_squared_distances_from_1, torch.tensor(3.0), rate, 10)
+        .f[-1]
+        .item()
         for rate in (0.01, 0.03, 0.1, 0.3, 1.1, 1.5, 2.0)
     }
     return [

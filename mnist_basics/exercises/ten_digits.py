@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ..convolutions import class_accuracy
 from .checking import Exercise, Mistake, Prediction, same
 
-# %% ../../nbs/10_ten_digits.ipynb #db9c7109
+# %% ../../nbs/10_ten_digits.ipynb #211c2506
 def solve_perfect_loss() -> float:
     "The loss of a perfect net, when its probabilities are taken for logits."
     targets = torch.arange(10)
@@ -63,7 +63,9 @@ check_perfect_loss = Prediction(
         ),
         Mistake(
             lambda: math.inf,
-            "Finite it is: after a softmax no probability is 0.",
+            "It is finite: the loss takes a softmax of its own, of ones and zeros, and that "
+            "leaves "
+            "no probability at 0.",
             shows=lambda guess, truth: not math.isfinite(guess),
         ),
     ],

@@ -210,7 +210,7 @@ check_leaky_relu = Exercise(
     "slope · F.relu(−x). PyTorch has it as F.leaky_relu and nn.LeakyReLU.",
 )
 
-# %% ../../nbs/07_two_layer_net.ipynb #3b40bdc0
+# %% ../../nbs/07_two_layer_net.ipynb #4f961a05
 def solve_net_through(
     places: torch.Tensor,  # float `[n]`: x of each point, rising, not evenly spaced
     heights: torch.Tensor,  # float `[n]`: y of each point
@@ -262,12 +262,12 @@ def _net_shapes(h):
 
 def _watch_net(net_through, places, heights):
     "Do the shapes fit? And how high is the line, in four stretches?"
-    found, n = net_through(places, heights), len(places)
+    found = net_through(places, heights)
     curve = found if isinstance(found, _Curve) else None
     tensors = _as_tensors(found)
     shapes = [list(tensor.shape) for tensor in tensors]
     if curve or tensors and shapes == _net_shapes(tensors[0].numel()):
-        shapes, curve = _net_shapes(n), curve or _Net(*tensors)
+        curve = curve or _Net(*tensors)
     x = {
         "at the points": places,
         "left of them": places[:1] - 2.5,
@@ -275,8 +275,10 @@ def _watch_net(net_through, places, heights):
         "between them": (places[1:] + places[:-1]) / 2,
     }
     if curve is None:
-        return {"shapes": shapes if found is not None else None, **dict.fromkeys(x)}
-    return {"shapes": shapes, **{key: curve.at(x[key].double()).tolist() for key in x}}
+        fits = None if found is None else [False] if tensors else []
+        return {"the shapes fit": fits, **dict.fromkeys(x)}
+    heights_there = {key: curve.at(x[key].double()).tolist() for key in x}
+    return {"the shapes fit": [True], **heights_there}
 
 
 def _points_cases():
@@ -329,9 +331,7 @@ check_net_through = Exercise(
             "The shapes do not fit together: w1 is [1, h], b1 [h], w2 [h, 1] and b2 [1], "
             "with the same h in all of them. (A row of numbers becomes a column with [:, "
             "None]. And nn.Linear keeps its weights lying on their side.)",
-            shows=lambda came, expected: (
-                came["shapes"] and came["shapes"] != expected["shapes"]
-            ),
+            shows=lambda came, expected: came["the shapes fit"] == [False],
         ),
         Mistake(
             _net_with(start=lambda heights: torch.zeros(1)),
@@ -378,8 +378,8 @@ check_net_through = Exercise(
     hints=[
         "Begin with slope_changes and bent_line above: they are nearly it. What do they do "
         "at the very end?",
-        "All units have the weight that their x is multiplied by in common, and it is the "
-        "simplest one. A unit whose bend is at 3 has a bias of −3.",
+        "All units multiply x by the same weight, the simplest there is. A unit whose bend "
+        "is at 3 has a bias of −3.",
         "Write the slopes of all stretches in a row: the level one at the left, those from "
         "point to point, the level one at the right. The second layer weighs each unit with "
         "the difference of two neighbours in that row, which diff() finds.",
