@@ -336,14 +336,14 @@ def _picture_html(picture, caption, signed=False, size=84):
         f'<figcaption style="line-height: 1.2">{caption}</figcaption></figure>'
     )
 
-# %% ../nbs/13_playground.ipynb #7285c06f
+# %% ../nbs/13_playground.ipynb #c062035b
 def _bar_html(probability):
     "A bar that is orange as far as a 3 is probable, and blue for the rest."
     orange = f'<div style="width: {100 * probability:.1f}%; background: {ORANGE}"></div>'
     style = f"display: flex; width: 200px; height: 18px; background: {BLUE}"
     return f'<div style="{style}">{orange}</div>'
 
-
+# %% ../nbs/13_playground.ipynb #56078ece
 def _accuracy(rung):
     "The accuracy of a rung, with a star if it is the balanced one."
     return f"{rung.accuracy:.4f}{'*' if RUNGS[rung.name].metric == 'balanced_accuracy' else ''}"
@@ -362,7 +362,7 @@ def _bars_html(rungs, probabilities):
     note = "<p>accuracy: as on the ladder; * is the mean of those on 3s and on 7s</p>"
     return f'<table style="border-spacing: 8px 6px">{body}</table>{note}'
 
-
+# %% ../nbs/13_playground.ipynb #1fdb7aa4
 def _verdict(probabilities):
     "The votes in a sentence."
     threes, n = sum(p > 0.5 for p in probabilities), len(probabilities)
@@ -431,7 +431,7 @@ class Playground(ipywidgets.VBox):
         pictures = _evidence_html(self.rungs, evidence, drawing, image)
         return bars, pictures, _verdict(probabilities)
 
-# %% ../nbs/13_playground.ipynb #20ceb624
+# %% ../nbs/13_playground.ipynb #326def90
 def _evidence_html(rungs, evidence, drawing, image):
     "The drawing before and after preparation, and the pictures of every rung."
     groups = {"drawing": [_picture_html(drawing, "before"), _picture_html(image, "after")]}
@@ -448,7 +448,7 @@ def _evidence_html(rungs, evidence, drawing, image):
         "7, each picture on a scale of its own.</p>"
     )
 
-
+# %% ../nbs/13_playground.ipynb #bf19dc4a
 @contextlib.contextmanager
 def _one_thread():
     "Calculate on one core: as fast for a single image, and much faster if another core is busy."

@@ -1,10 +1,14 @@
 """What the tests share: the digits, an empty cache, and the rule that published figures are checked or said to be not."""
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from mnist_basics import data
 
+ROOT = Path(__file__).parents[1]
 REQUIRED = os.environ.get("MNIST_BASICS_FIGURES") == "required"
 WHY_NOT = "no figure was published for the digits of scikit-learn; set MNIST_BASICS_DATA to a folder with MNIST"
 outcomes = []
@@ -14,6 +18,22 @@ outcomes = []
 def digits():
     """The digits that a reader gets here: the genuine ones if there are any."""
     return data.mnist_sample()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy, so that the build leaves nothing behind in the checkout."""
+    copy = tmp_path_factory.mktemp("source") / "checkout"
+    files = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
+                           capture_output=True, text=True).stdout.splitlines()
+    for name in files:
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((ROOT / name).read_bytes())
+    out = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy],
+                   check=True, capture_output=True)
+    return next(out.glob("*.whl"))
 
 
 @pytest.fixture(autouse=True)

@@ -21,22 +21,6 @@ def settings():
     return config["DEFAULT"]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    # A copy, so that the build leaves nothing behind in the checkout.
-    copy = tmp_path_factory.mktemp("source") / "checkout"
-    files = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
-                           capture_output=True, text=True).stdout.splitlines()
-    for name in files:
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            (copy / name).write_bytes((ROOT / name).read_bytes())
-    out = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy],
-                   check=True, capture_output=True)
-    return next(out.glob("*.whl"))
-
-
 def lines(text):
     return [line for line in text.split("\n") if line]
 
