@@ -33,8 +33,7 @@ def usable_device(
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"The device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}). "
-            f"Choose "
-            "'cpu', 'cuda' or 'mps', or leave MNIST_BASICS_DEVICE unset."
+            "Choose 'cpu', 'cuda' or 'mps', or leave MNIST_BASICS_DEVICE unset."
         ) from error
 
 # %% ../nbs/05_linear_model.ipynb #d551b93d

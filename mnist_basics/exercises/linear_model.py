@@ -256,9 +256,8 @@ check_accuracy_when_sure = Exercise(
     mistakes=[
         Mistake(
             _sure_with(squeeze=lambda outputs: outputs),
-            "The raw outputs are compared with the thresholds, as if they were "
-            "probabilities. They can be any number; something has to squeeze them into 0 to "
-            "1 first.",
+            "The raw outputs are compared with the thresholds, as if they were probabilities. "
+            "They can be any number; something has to squeeze them into 0 to 1 first.",
         ),
         Mistake(
             _at_one_half,
@@ -336,8 +335,7 @@ check_accuracy_when_sure = Exercise(
         "by how many get an answer.",
     ],
     why="Four comparisons, joined by & and |; a sum of True and False counts. One can leave "
-    "the sigmoid out and move the thresholds instead: sure becomes log(sure / (1 − sure)) "
-    "on the raw outputs, 1 − sure the same with a minus sign, and for 0.5 it is 0. The "
-    "surer it has to be, the fewer answers it gives, and as a rule the more of them are "
-    "right.",
+    "the sigmoid out and move the thresholds instead: sure becomes log(sure / (1 − sure)) on "
+    "the raw outputs, 1 − sure the same with a minus sign, and for 0.5 it is 0. The surer it "
+    "has to be, the fewer answers it gives, and as a rule the more of them are right.",
 )

@@ -71,11 +71,10 @@ check_awake = Prediction(
         "And a weight of the first?",
         "There is a number in the net that is added to the output just as it is.",
     ],
-    why="The hidden units say 0, so the weights of the second layer, which multiply them, "
-    "have a gradient of 0. The weights of the second layer are 0, so nothing comes back "
-    "through them to the first. Only the very last bias moves, and it says '3' to "
-    "everything, for ever. That is why the weights of a net begin at random: small, and all "
-    "different.",
+    why="The hidden units say 0, so the weights of the second layer, which multiply them, have "
+    "a gradient of 0. The weights of the second layer are 0, so nothing comes back through "
+    "them to the first. Only the very last bias moves, and it says '3' to everything, for "
+    "ever. That is why the weights of a net begin at random: small, and all different.",
 )
 
 # %% ../../nbs/07_two_layer_net.ipynb #fd59539d
@@ -182,10 +181,9 @@ check_leaky_relu = Exercise(
         ),
         Mistake(
             _without_trace,
-            "The values are right, but no gradient comes through. Numbers that are taken "
-            "out of a tensor (by tolist, item or a new torch.tensor) leave no trace by "
-            "which backward could find its way back; and under torch.no_grad nothing leaves "
-            "one.",
+            "The values are right, but no gradient comes through. Numbers that are taken out "
+            "of a tensor (by tolist, item or a new torch.tensor) leave no trace by which "
+            "backward could find its way back; and under torch.no_grad nothing leaves one.",
             shows=lambda came, expected: (
                 came["gradient"] is None and same(came["values"], expected["values"])
             ),
