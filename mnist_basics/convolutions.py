@@ -23,9 +23,8 @@ def apply_kernel(
     if not (reach <= row < len(image) - reach and reach <= col < image.shape[1] - reach):
         raise ValueError(
             f"A kernel of {len(kernel)}×{len(kernel)} at row {row}, column {col} leaves the "
-            f"image of "
-            f"{image.shape[0]}×{image.shape[1]}. Stay {reach} away from the border, or pad "
-            f"the image."
+            f"image of {image.shape[0]}×{image.shape[1]}. Stay {reach} away from the border, "
+            "or pad the image."
         )
     window = image[row - reach : row + reach + 1, col - reach : col + reach + 1]
     return (window * kernel).sum()

@@ -203,9 +203,8 @@ check_convolve_dilated = Exercise(
         ),
         Mistake(
             _gap_at_the_end,
-            "The pulled-apart kernel has the wrong size. There are gaps between the "
-            "weights, and none after the last ones: count the pixels from the first weight "
-            "to the last.",
+            "The pulled-apart kernel has the wrong size. There are gaps between the weights, "
+            "and none after the last ones: count the pixels from the first weight to the last.",
             shows=lambda came, expected: (
                 "odd side" in str(came) or "expanded size" in str(came)
             ),
@@ -464,9 +463,8 @@ check_find_corner = Exercise(
         ),
         Mistake(
             _corner_with(torch.tensor([[-1.0, -1, -1], [-1, -1, -1], [-1, -1, 9]])),
-            "Nearly: it is the pixel next to the corner. The answer belongs to the pixel "
-            "under the *centre* of the kernel. Which one is that, when your kernel answers "
-            "loudest?",
+            "Nearly: it is the pixel next to the corner. The answer belongs to the pixel under "
+            "the *centre* of the kernel. Which one is that, when your kernel answers loudest?",
             shows=_one_off,
         ),
         Mistake(
@@ -487,7 +485,7 @@ check_find_corner = Exercise(
         "rest is the column. divmod gives both.",
     ],
     why="With the centre on the corner, four pixels are ink and five are paper: the answer "
-    "is 4, and no other place has more than 2. Weights of −1 on the paper are what makes it "
-    "a corner and not just ink. The sum of the top-edge and the left-edge kernel does it as "
-    "well, with 4 at the corner and 3 along both edges.",
+    "is 4, and no other place of the block has more than 2. Weights of −1 on the paper are what "
+    "makes it a corner and not just ink. The sum of the top-edge and the left-edge kernel does "
+    "it as well where no two strokes cross, with 4 at the corner and 3 along both edges.",
 )
