@@ -76,7 +76,7 @@ def _two_layer_net(digits, device, seed):
     return _train_on_rows(simple_net(), 40, 0.1, digits, device, seed)
 
 # %% ../nbs/12_ladder.ipynb #c9f42b8b
-def _train_on_images(model, epochs, lr, batch_size, digits, device, seed):
+def _train_on_images(model, epochs, lr, batch_size, digits, device, seed, **options):
     "A model with two outputs and its predictions, trained as in notebooks 08 and 09."
     import torch
 
@@ -89,7 +89,8 @@ def _train_on_images(model, epochs, lr, batch_size, digits, device, seed):
     valid_x, valid_y = as_images(digits, "valid")
     dls = DataLoaders(train, Batches(valid_x, valid_y, 512, device=device))
     adam = functools.partial(torch.optim.AdamW, fused=True)
-    learn = Learner(dls, model, torch.nn.functional.cross_entropy, adam, progress=False)
+    loss = torch.nn.functional.cross_entropy
+    learn = Learner(dls, model, loss, adam, progress=False, **options)
     learn.fit_one_cycle(_epochs(epochs, digits), lr)
     return model, torch.tensor([3, 7])[learn.predict(valid_x).argmax(1)]
 
@@ -105,7 +106,8 @@ def _resnet18(digits, device, seed):
     "A ResNet18, trained for one epoch as in notebook 09."
     from mnist_basics.resnet18 import resnet18
 
-    return _train_on_images(resnet18(), 1, 0.003, 128, digits, device, seed)
+    model = resnet18()
+    return _train_on_images(model, 1, 0.003, 128, digits, device, seed, channels_last=True)
 
 # %% ../nbs/12_ladder.ipynb #ec74305e
 RUNGS = {
@@ -201,9 +203,11 @@ def draw_ladder(
         style = {"markersize": 15, "markerfacecolor": "none", "markeredgewidth": 1.5}
         ax.plot(table["rung"], published, "D", color="#D55E00", label="published", **style)
     for rung, error, accuracy in zip(table["rung"], here, table["accuracy"]):
-        ax.annotate(f"{accuracy:.4f}", (rung, error), (10, 10), textcoords="offset points")
-    ax.set(yscale="log", ylim=(0.03, max(20, 1.5 * here.max())), ylabel="100 − accuracy (%)")
-    ax.set_title("Each rung of the ladder, and the accuracy it reaches", fontsize=11)
+        ax.annotate(f"{accuracy:.4f}", (rung, error), (14, 8), textcoords="offset points")
+    ylim = min(0.1, 0.7 * here.min()), max(20, 1.5 * here.max())
+    ax.set(yscale="log", ylim=ylim, yticks=[10, 5, 2, 1, 0.5, 0.2, 0.1], ylabel="errors (%)")
+    ax.minorticks_off()
+    ax.set_title("The errors of each rung; beside each point, its accuracy", fontsize=11)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
     ax.margins(x=0.15)
     ax.grid(axis="y", alpha=0.4)

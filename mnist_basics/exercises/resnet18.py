@@ -618,9 +618,8 @@ check_bottleneck = Exercise(
         ),
         Mistake(
             _path_with(behind="br br br", bias=False),
-            "There is a ReLU at the end of the path. The path could only add then, and "
-            "never take away: the last ReLU comes after the sum, and the check puts it "
-            "there.",
+            "There is a ReLU at the end of the path. The path could only add then, and never "
+            "take away: the last ReLU comes after the sum, and the check puts it there.",
         ),
         Mistake(
             _path_with(behind="b b b", bias=False),
