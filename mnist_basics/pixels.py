@@ -50,9 +50,8 @@ def show_image(
     "Draw one image. `ValueError` for a shape that is no image."
     pixels = np.asarray(torch.as_tensor(image).detach().cpu())
     if pixels.ndim == 3 and len(pixels) in (1, 3):
-        pixels = (
-            pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-        )  # Matplotlib wants the colours last
+        # Matplotlib wants the colours last
+        pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
     elif pixels.ndim != 2:
         raise ValueError(
             "An image has the shape [rows, columns], [1, rows, columns] or [3, rows, columns], "

@@ -64,11 +64,10 @@ check_forgotten = Prediction(
         "After the second backward, .grad holds the first gradient and the second one, "
         "added up. And after the third?",
     ],
-    why="The gradient is 2 each time, but .grad holds 2, then 4, then 6, so that the steps "
-    "are 0.2, 0.4 and 0.6 long: 1.2 together. The steps get longer and longer although the "
-    "slope never changes. (On purpose, one can use this: leave out the clearing for four "
-    "batches, then step once with a quarter of the rate, and it is as if the batch were four "
-    "times as "
+    why="The gradient is 2 each time, but .grad holds 2, then 4, then 6, so that the steps are "
+    "0.2, 0.4 and 0.6 long: 1.2 together. The steps get longer and longer although the slope "
+    "never changes. (On purpose, one can use this: leave out the clearing for four batches, "
+    "then step once with a quarter of the rate, and it is as if the batch were four times as "
     "large. That helps where the memory is too small for large batches.)",
 )
 

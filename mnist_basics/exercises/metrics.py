@@ -178,8 +178,7 @@ check_class_accuracies = Exercise(
         "image: does the image belong to the class? For that, classes must become a column.",
         "classes[:, None] has the shape [C, 1]. Compared with [N], that gives [C, N].",
         "A second comparison says for each image whether it was predicted rightly. Join the "
-        "two with &, and count along the images; then divide by how many images the class "
-        "has.",
+        "two with &, and count along the images; then divide by how many images the class has.",
     ],
     why="The column of classes against the row of targets makes a table [C, N] that says "
     "what belongs where; & with the right answers, [N], is broadcast over its rows. Sums of "

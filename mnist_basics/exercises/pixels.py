@@ -38,10 +38,9 @@ check_halfway = Prediction(
         "The sum comes first. Has a uint8 room for it?",
         "Look again at what became of 200 + 100 above; then divide by 2.",
     ],
-    why="200 + 100 is 300, and a uint8 has room for 0 to 255 only, so that 300 − 256 = 44 "
-    "is left of it. Half of that is 22: two grey images have given an almost white one, and "
-    "nobody "
-    "said a word.",
+    why="200 + 100 is 300, and a uint8 has room for 0 to 255 only, so that 300 − 256 = 44 is "
+    "left of it. Half of that is 22: two grey images have given an almost white one, and "
+    "nobody said a word.",
 )
 
 # %% ../../nbs/01_pixels.ipynb #a3dff15c
@@ -182,9 +181,8 @@ check_shift_right = Exercise(
     ],
     hints=[
         "Begin with blank paper of the right size and type: torch.zeros_like(image).",
-        "Which columns of the new image get ink, and which columns of the old one does it "
-        "come from? There must be equally many of both. Try it with 4 columns and by = 1 on "
-        "paper.",
+        "Which columns of the new image get ink, and which columns of the old one does it come "
+        "from? There must be equally many of both. Try it with 4 columns and by = 1 on paper.",
         "The new ones are by: (all rows, of course). The old ones begin at 0, and the last "
         "by of them are left out. Count from the front, then by = 0 needs no special care.",
     ],

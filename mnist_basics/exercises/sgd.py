@@ -216,8 +216,7 @@ check_roll = Exercise(
         Mistake(
             lambda f, start, lr, momentum, steps: f(start).backward(),
             "PyTorch was not told that a gradient with respect to x would be asked for; or x "
-            "is a "
-            "new tensor by now, which it was not told about.",
+            "is a new tensor by now, which it was not told about.",
             shows=lambda came, expected: "does not require grad" in str(came),
         ),
     ],
@@ -229,11 +228,10 @@ check_roll = Exercise(
         "A velocity that fits x in shape is torch.zeros_like(x). Inside the loop, first the "
         "line that changes the velocity, then the one that changes x, just as in the task.",
     ],
-    why="Along a slope that stays the same, the velocity grows up to 1 / (1 − momentum) "
-    "times the gradient; where the gradient changes sign at every step, the changes cancel "
-    "out. So a ball is faster along a valley and calmer across it. And plain gradient "
-    "descent that forgets to clear its gradients is a ball with a momentum of 1, which "
-    "nothing slows.",
+    why="Along a slope that stays the same, the velocity grows up to 1 / (1 − momentum) times "
+    "the gradient; where the gradient changes sign at every step, the changes cancel out. So a "
+    "ball is faster along a valley and calmer across it. And plain gradient descent that "
+    "forgets to clear its gradients is a ball with a momentum of 1, which nothing slows.",
 )
 
 # %% ../../nbs/04_sgd.ipynb #126c4d64
@@ -324,9 +322,8 @@ check_sweep = Exercise(
     mistakes=[
         Mistake(
             _sweep_with(lambda loss, lowest, last: loss > 4 * lowest),
-            "It goes on after nan. Every comparison with nan (not a number) is False, so "
-            "that nan never is 'more than four times the lowest': it needs a question of "
-            "its own.",
+            "It goes on after nan. Every comparison with nan (not a number) is False, so that "
+            "nan never is 'more than four times the lowest': it needs a question of its own.",
         ),
         Mistake(
             _sweep_with(lambda loss, lowest, last: not math.isfinite(loss) or loss > 4 * last),

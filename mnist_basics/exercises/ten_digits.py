@@ -64,8 +64,7 @@ check_perfect_loss = Prediction(
         Mistake(
             lambda: math.inf,
             "It is finite: the loss takes a softmax of its own, of ones and zeros, and that "
-            "leaves "
-            "no probability at 0.",
+            "leaves no probability at 0.",
             shows=lambda guess, truth: not math.isfinite(guess),
         ),
     ],
