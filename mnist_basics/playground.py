@@ -265,7 +265,8 @@ def _train_rung(name, digits, origin, seed):
     with torch.random.fork_rng(devices=[]):  # the reader's random numbers go on as they were
         model, row = climb(name, digits, default_device(), seed)
     model = soften(model, digits) if isinstance(model, PixelSimilarity) else model
-    model = model.cpu().eval().requires_grad_(False)
+    model = model.cpu().to(memory_format=torch.contiguous_format)  # as it will be read again
+    model = model.eval().requires_grad_(False)
     accuracy = torch.tensor(row["accuracy"], dtype=torch.float64)
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     tensors["accuracy"] = accuracy
