@@ -26,6 +26,6 @@ setup(
     install_requires=lines("requirements"),
     extras_require={"dev": lines("dev_requirements")},
     entry_points={"console_scripts": lines("console_scripts")},
-    packages=["mnist_basics", "mnist_basics.exercises"],
-    package_data={"mnist_basics": ["digit_pad.*"]},
+    packages=["mnist_basics"] + [f"mnist_basics.{room}" for room in ("digits", "exercises")],
+    package_data={"mnist_basics": ["digit_pad.*", "digits/*"]},
 )
