@@ -1,8 +1,9 @@
 """Hands the metadata in settings.ini to setuptools; nothing else."""
+
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
@@ -26,6 +27,6 @@ setup(
     install_requires=lines("requirements"),
     extras_require={"dev": lines("dev_requirements")},
     entry_points={"console_scripts": lines("console_scripts")},
-    packages=["mnist_basics"] + [f"mnist_basics.{room}" for room in ("digits", "exercises")],
+    packages=find_packages(include=["mnist_basics*"]),
     package_data={"mnist_basics": ["digit_pad.*", "digits/*"]},
 )

@@ -1,4 +1,5 @@
-// The pad of notebook 13. It shares one value with Python: `image`, 28 × 28 bytes, 0 = paper, 255 = ink.
+// The pad of notebook 16, the front end of workshop/pad. It shares one value with Python: `image`, 28 × 28 bytes,
+// 0 = paper, 255 = ink.
 const SIDE = 28;
 const CORE = 0.9; // pixels: up to this distance from the middle of a stroke, ink is full …
 const EDGE = 1.8; // … and from here on, there is none (the same two numbers stand in `draw_strokes`)

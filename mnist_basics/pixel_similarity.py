@@ -4,60 +4,57 @@
 __all__ = ['mean_image', 'mnist_distance', 'PixelSimilarity']
 
 # %% ../nbs/02_pixel_similarity.ipynb #03307cf9
-from dataclasses import dataclass
-
 import torch
+from torch import nn
 
 from .data import Digits
+from .workshop import checks
 
 # %% ../nbs/02_pixel_similarity.ipynb #871b4fe4
-def mean_image(
-    images: torch.Tensor,  # float `[N,rows,columns]`
-) -> torch.Tensor:  # float `[rows,columns]`
-    "The average of all images, pixel by pixel. `ValueError` unless there is a pile of them."
-    if images.ndim != 3 or len(images) == 0:
-        raise ValueError(
-            f"mean_image averages images of shape [N, rows, columns], not {list(images.shape)}."
-        )
+def mean_image(images: torch.Tensor) -> torch.Tensor:
+    "Average of float images `[N,rows,columns]`, at each pixel. `ValueError` if none."
+    checks.has_axes("N, rows, columns", images=images)
+    checks.floating_point(images=images)
     return images.mean(0)
 
 # %% ../nbs/02_pixel_similarity.ipynb #730afcbc
-def mnist_distance(
-    a: torch.Tensor,  # float images `[...,rows,columns]`
-    b: torch.Tensor,  # float images `[...,rows,columns]`, broadcast against `a`
-) -> torch.Tensor:  # float, one distance for each image
-    "Mean absolute difference (L1) over the last two axes. `ValueError` for uint8 or unequal sizes."
-    if not (a.is_floating_point() and b.is_floating_point()):
-        raise ValueError(
-            f"mnist_distance needs float images in 0..1, not {a.dtype} and {b.dtype}: uint8 runs over "
-            "in a subtraction. Divide by 255, or take the images from Digits.images."
-        )
+def mnist_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference (L1) over the last two axes, rows and columns.
+
+    Float images `[...,rows,columns]`, broadcast against each other; float `[...]`.
+    `ValueError` for uint8, or if rows or columns differ."""
+    checks.floating_point(a=a, b=b)
     if min(a.ndim, b.ndim) < 2 or a.shape[-2:] != b.shape[-2:]:
-        raise ValueError(
-            "mnist_distance compares images with equally many rows and columns, "
-            f"not {list(a.shape)} and {list(b.shape)}."
-        )
+        shapes = f"{list(a.shape)} and {list(b.shape)}"
+        raise ValueError(f"a and b need equally many rows and columns, not {shapes}.")
     return (a - b).abs().mean((-2, -1))
 
 # %% ../nbs/02_pixel_similarity.ipynb #bc49e803
-@dataclass(frozen=True, eq=False, repr=False)
-class PixelSimilarity:
-    "A baseline: a 3 is what is nearer to the mean 3 than to the mean 7 (fastai book, chapter 4)."
+class PixelSimilarity(nn.Module):
+    """A baseline: a 3 is what is nearer to the mean 3 than to the mean 7.
 
-    mean3: torch.Tensor  # float32 `[28,28]` in 0..1
-    mean7: torch.Tensor  # float32 `[28,28]` in 0..1
+    The means are float `[28,28]` in 0..1; without them it is blank, ready for
+    `load_state_dict`. From the fastai book, chapter 4."""
+
+    def __init__(self, mean3=None, mean7=None):
+        super().__init__()
+        self.register_buffer("mean3", torch.zeros(28, 28) if mean3 is None else mean3)
+        self.register_buffer("mean7", torch.zeros(28, 28) if mean7 is None else mean7)
 
     @classmethod
-    def fit(
-        cls,
-        digits: Digits,  # only its training images are used
-    ) -> "PixelSimilarity":
-        "Average the 3s and the 7s of the training set."
-        return cls(mean_image(digits.images("train", 3)), mean_image(digits.images("train", 7)))
+    def fit(cls, digits: Digits):
+        "A model with the means of the training images of `digits`."
+        means = [mean_image(digits.images("train", digit)) for digit in (3, 7)]
+        return cls(*means)
 
-    def is_3(
-        self,
-        images: torch.Tensor,  # float `[28,28]` or `[N,28,28]` in 0..1
-    ) -> torch.Tensor:  # bool, one answer for each image
-        "Is the image nearer to the mean 3?"
-        return mnist_distance(images, self.mean3) < mnist_distance(images, self.mean7)
+    def log_odds(self, images: torch.Tensor) -> torch.Tensor:
+        "How much nearer to the mean 3 float images `[N,28,28]` are: float `[N]`."
+        return mnist_distance(images, self.mean7) - mnist_distance(images, self.mean3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        "The same as `log_odds`."
+        return self.log_odds(images)
+
+    def is_3(self, images: torch.Tensor) -> torch.Tensor:
+        "Which of the images `[N,28,28]` are 3s: bool `[N]`; one answer for one image."
+        return self.log_odds(images) > 0

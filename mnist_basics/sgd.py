@@ -4,27 +4,20 @@
 __all__ = ['plot_function', 'Descent', 'gradient_descent', 'plot_descent', 'mse']
 
 # %% ../nbs/04_sgd.ipynb #f84701c2
-import math
 from typing import Callable, NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 
+from .workshop import checks
+
 # %% ../nbs/04_sgd.ipynb #e9a8d6a7
-def plot_function(
-    f: Callable,  # takes a float tensor `[N]`, returns one of the same shape
-    title: str = "",  # written above
-    xlabel: str = "x",  # name of the horizontal axis
-    ylabel: str = "f(x)",  # name of the vertical axis
-    low: float = -2.0,  # draw from here …
-    high: float = 2.0,  # … to here
-    ax: Axes | None = None,  # where to draw; default: a new figure
-) -> Axes:
-    "Draw a function of one number as a curve."
+def plot_function(f, title="", xlabel="x", ylabel="f(x)", low=-2.0, high=2.0, ax=None):
+    "Draw `f`, a function of a float tensor [N], from `low` to `high`; return the axes."
     x = torch.linspace(low, high, 200)
     ax = ax or plt.subplots(figsize=(4.2, 2.8), layout="constrained")[1]
-    ax.plot(x, f(x).detach(), color="#0072B2")
+    ax.plot(x, f(x).detach(), color="0.5")
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_title(title, fontsize=10)
     return ax
@@ -37,50 +30,20 @@ class Descent(NamedTuple):
     f: torch.Tensor  # `[n+1]`: the function there
     diverged: bool  # did the path leave the finite numbers? It then ends before that
 
-# %% ../nbs/04_sgd.ipynb #398b17ee
-def _check_function(f, x):
-    "`ValueError` unless f(x) is one finite number that depends on x."
-    with torch.enable_grad():
-        value = f(x)
-    if not torch.is_tensor(value) or value.shape != ():
-        kind = (
-            f"a tensor of shape {list(value.shape)}" if torch.is_tensor(value) else repr(value)
-        )
-        raise ValueError(
-            f"f must return one number computed from x, a tensor of shape [], not {kind}."
-        )
-    if not value.requires_grad or torch.autograd.grad(value, x, allow_unused=True)[0] is None:
-        raise ValueError("f returned a number that is not computed from x, so it has no slope.")
-    if not value.isfinite():
-        raise ValueError(f"f is {value.item()} at the start; begin where it is finite.")
-
-# %% ../nbs/04_sgd.ipynb #2e235900
-def _check_descent(f, start, lr, steps):
-    "`ValueError` for arguments that make no sense."
-    if not (torch.is_tensor(start) and start.is_floating_point() and start.isfinite().all()):
-        raise ValueError(
-            f"start must be a finite floating-point tensor, such as torch.tensor(3.0), not {start!r}."
-        )
-    if not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr must be a finite number above 0, not {lr!r}.")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps must be a whole number, 1 or more, not {steps!r}.")
-    _check_function(f, start.detach().clone().requires_grad_())
-
 # %% ../nbs/04_sgd.ipynb #f485d865
-def gradient_descent(
-    f: Callable,  # what to minimise: takes a tensor shaped as `start`, returns a scalar tensor
-    start: torch.Tensor,  # floating point, any shape; stays as it is
-    lr: float,  # learning rate: each step is `-lr * gradient`
-    steps: int,  # how many steps to take
-) -> Descent:  # every x and every f(x), the start included
-    "Go downhill on `f`. `ValueError` if it returns no scalar or an argument makes no sense."
-    _check_descent(f, start, lr, steps)
-    x, path, values, diverged = start.detach().clone().requires_grad_(), [], [], False
+def gradient_descent(f: Callable, start, lr: float, steps: int) -> Descent:
+    """Go downhill on `f`, from the tensor `start`, in steps of -lr · gradient.
+
+    `start` is floating point, of any shape, and stays as it is; `f` makes a scalar of
+    such a tensor. `ValueError` if it does not, or if an argument makes no sense."""
+    checks.positive(lr=lr)
+    checks.whole_number(steps=steps)
+    checks.descent_function(f, start)
+    x, path, values = start.detach().clone().requires_grad_(), [], []
     for step in range(steps + 1):
         value = f(x)
         if diverged := not (value.isfinite() and x.isfinite().all()).item():
-            print(f"Diverged in step {step}: f(x) is {value.item()}. Try a rate below {lr}.")
+            print(f"Diverged in step {step}: f(x) is {value}. Try a rate below {lr}.")
             break
         path.append(x.detach().clone())
         values.append(value.detach())
@@ -91,30 +54,17 @@ def gradient_descent(
     return Descent(torch.stack(path), torch.stack(values), diverged)
 
 # %% ../nbs/04_sgd.ipynb #87f38d73
-def plot_descent(
-    f: Callable,  # the function, as for `plot_function`
-    descent: Descent,  # a path of one number, as `gradient_descent` returns it
-    title: str = "",  # written above
-    low: float = -4.0,  # draw from here …
-    high: float = 4.0,  # … to here
-    ax: Axes | None = None,  # where to draw; default: a new figure
-) -> Axes:
-    "Draw a function and the path of a descent on it; steps beyond the edges are cut off."
+def plot_descent(f, descent: Descent, title="", low=-4.0, high=4.0, ax=None) -> Axes:
+    "Draw `f` from `low` to `high` and the path of one number on it; return the axes."
     ax = plot_function(f, title, low=low, high=high, ax=ax)
     limits = ax.get_ylim()
-    ax.plot(descent.x, descent.f, "o-", color="#D55E00", markersize=4, linewidth=1)
+    ax.plot(descent.x, descent.f, "o-", color="#009E73", markersize=4, linewidth=1)
     ax.plot(descent.x[0], descent.f[0], "s", color="black", markersize=6)
     ax.set(xlim=(low, high), ylim=limits)
     return ax
 
 # %% ../nbs/04_sgd.ipynb #45026cf4
-def mse(
-    preds: torch.Tensor,  # floating point, any shape
-    targets: torch.Tensor,  # the same shape
-) -> torch.Tensor:  # scalar, in the squared unit of the targets
-    "Mean squared error. `ValueError` if the shapes differ, since broadcasting would hide it."
-    if preds.shape != targets.shape:
-        raise ValueError(
-            f"mse needs equal shapes, not {list(preds.shape)} and {list(targets.shape)}."
-        )
+def mse(preds: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    "Mean squared error of two float tensors. `ValueError` unless the shapes agree."
+    checks.same_shape(preds=preds, targets=targets)
     return ((preds - targets) ** 2).mean()

@@ -6,13 +6,13 @@ __all__ = ['simple_net']
 # %% ../nbs/07_two_layer_net.ipynb #2a9308b2
 from torch import nn
 
+from .workshop import checks
+
 # %% ../nbs/07_two_layer_net.ipynb #6576e825
-def simple_net(
-    n_in: int = 28 * 28,  # numbers in each input
-    n_hidden: int = 30,  # hidden units
-    n_out: int = 1,  # numbers in each output
-) -> nn.Sequential:  # takes float `[B,n_in]`, returns raw outputs (logits) `[B,n_out]`
-    "Two linear layers with a ReLU between them. `ValueError` for a size below 1."
-    if min(n_in, n_hidden, n_out) < 1:
-        raise ValueError(f"Each size must be 1 or more, not {n_in}, {n_hidden} and {n_out}.")
-    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_out))
+def simple_net(n_in: int = 784, n_hidden: int = 30, n_out: int = 1) -> nn.Sequential:
+    """Two linear layers with a ReLU between them: float [B,n_in] to logits [B,n_out].
+
+    The net of the fastai book's digit classifier. `ValueError` for a size below 1."""
+    checks.whole_number(n_in=n_in, n_hidden=n_hidden, n_out=n_out)
+    first, last = nn.Linear(n_in, n_hidden), nn.Linear(n_hidden, n_out)
+    return nn.Sequential(first, nn.ReLU(), last)

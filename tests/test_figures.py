@@ -1,98 +1,107 @@
-"""Every published figure of the notebooks that is deterministic, to its printed digits, on the genuine sample."""
-import hashlib
+"""Workshop room figures: a picture with its line of words, the colours, and print."""
 
-import pandas as pd
+import matplotlib.pyplot as plt
 import pytest
 import torch
+from IPython.display import Markdown
+from matplotlib.colors import to_rgb
 
-from mnist_basics.data import DataError, find_local, mnist_full, mnist_sample, sample_folder
-from mnist_basics.ladder import ladder
-from mnist_basics.metrics import accuracy, balanced_accuracy, confusion
-from mnist_basics.pixel_similarity import PixelSimilarity, mean_image, mnist_distance
-
-pytestmark = pytest.mark.figures
-
-
-def printed(number, decimals=4):
-    return f"{float(number):.{decimals}f}"
-
-
-def test_00_counts_labels_and_order(digits):
-    folder = sample_folder()
-    assert sorted(entry.name for entry in folder.iterdir()) == ["labels.csv", "train", "valid"]
-    counts = [len(digits.images(split, digit)) for split in ("train", "valid") for digit in (3, 7)]
-    assert counts == [6131, 6265, 1010, 1028] and counts[0] + counts[1] == 12396 and counts[2] + counts[3] == 2038
-    assert sorted(file.name for file in (folder / "train/3").iterdir())[1] == "10000.png"
-    labels = pd.read_csv(folder / "labels.csv")
-    assert list(labels.columns) == ["name", "label"] and len(labels) == 12396 + 2038
-    assert (labels["label"] == labels["name"].str.contains("/7/")).all()
-
-
-def test_00_fingerprints(digits):
-    # From DESIGN.md, not from the library, which is what is examined here.
-    expected = {
-        ("train", 3): "27827b5d0311478d77b7c8941be003d6f30b4a900c17e343c72534ac853c1ed5",
-        ("train", 7): "caeb194cda0262f4a16f302971a246ace03448704fade38b5d882a815830e66a",
-        ("valid", 3): "02db1ddc2cb4157a1b621c8f9b51befcf890948ad060d5b0e35d9158963cdf7b",
-        ("valid", 7): "9805bc09899883dda1913c99cdf3896dc246528558fe2c10bc36e4717a7589de",
-    }
-    for (split, digit), sha256 in expected.items():
-        x, y = getattr(digits, f"{split}_x"), getattr(digits, f"{split}_y")
-        assert hashlib.sha256(x[y == digit].numpy()).hexdigest() == sha256
-
-
-def test_01_the_corner_of_the_second_three(digits):
-    assert digits.train_x[1, 4:10, 4:10].tolist() == [
-        [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 29], [0, 0, 0, 48, 166, 224],
-        [0, 93, 244, 249, 253, 187], [0, 107, 253, 253, 230, 48], [0, 3, 20, 20, 15, 0],
-    ]
-
-
-def test_02_distances_of_the_second_three(digits):
-    three = digits.images("train", 3)[1]
-    for digit, l1, rmse in ((3, "0.1114", "0.2021"), (7, "0.1586", "0.3021")):
-        mean = mean_image(digits.images("train", digit))
-        assert printed(mnist_distance(three, mean)) == printed(torch.nn.functional.l1_loss(three, mean)) == l1
-        assert printed(((three - mean) ** 2).mean().sqrt()) == rmse
-
-
-def test_03_accuracies(digits):
-    model = PixelSimilarity.fit(digits)
-    threes, sevens = model.is_3(digits.images("valid", 3)), ~model.is_3(digits.images("valid", 7))
-    assert printed(threes.float().mean()) == "0.9168" and printed(sevens.float().mean()) == "0.9854"
-    assert mnist_distance(digits.images("valid", 3), model.mean3).shape == (1010,)
-    predictions = torch.cat([torch.where(threes, 3, 7), torch.where(sevens, 7, 3)])
-    assert printed(balanced_accuracy(predictions, digits.valid_y)) == "0.9511"
-    assert printed(accuracy(predictions, digits.valid_y)) == "0.9514"  # the mean over images, which is not what was published
-    assert confusion(predictions, digits.valid_y).to_numpy().sum() == 2038
+from mnist_basics.workshop import figures
+from mnist_basics.workshop.figures import (
+    FOR_3_OR_7,
+    SEVEN,
+    THREE,
+    check_published,
+    show_figure,
+)
 
 
 @pytest.fixture
-def idx_folder():
-    """The folder with the four IDX files of MNIST; without them the test is skipped."""
-    try:
-        origin = find_local("full")
-    except DataError:
-        origin = None
-    return origin.path if origin else pytest.skip("the four IDX files of MNIST are not there")
+def shown(monkeypatch):
+    """What has been displayed, in order: the thing, and the metadata beside it."""
+    displayed = []
+
+    def display(thing, metadata=None):
+        displayed.append((thing, metadata))
+
+    monkeypatch.setattr(figures, "display", display)
+    yield displayed
+    plt.close("all")
 
 
-def test_10_counts_of_all_ten_digits(idx_folder):
-    full = mnist_full()
-    assert len(full.train_x) == 60_000 and len(full.valid_x) == 10_000
-    assert full.train_y.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+@pytest.mark.parametrize("given", ["figure", "axes"])
+def test_a_figure_is_shown_once_and_then_a_line_says_what_is_seen(given, shown):
+    fig, ax = plt.subplots()
+    show_figure(fig if given == "figure" else ax, "a slope, from low to high.")
+    (picture, metadata), (line, none) = shown
+    assert picture is fig and none is None
+    assert metadata == {"image/png": {"alt": "a slope, from low to high."}}
+    assert isinstance(line, Markdown)
+    assert line.data == "*What you see: a slope, from low to high.*"
 
 
-def test_10_the_sample_is_part_of_the_whole(idx_folder, digits, monkeypatch, tmp_path):
-    for file in idx_folder.glob("*-ubyte*"):
-        (tmp_path / file.name).symlink_to(file)
-    monkeypatch.setenv("MNIST_BASICS_DATA", str(tmp_path))
-    rebuilt = mnist_sample()
-    for name in ("train_x", "train_y", "valid_x", "valid_y"):
-        torch.testing.assert_close(getattr(rebuilt, name), getattr(digits, name))
+def test_a_figure_is_closed_and_the_others_are_not(shown):
+    other, fig = plt.figure(), plt.figure()
+    show_figure(fig, "nothing at all.")
+    assert plt.get_fignums() == [other.number]
 
 
-def test_12_the_first_row_of_the_ladder(digits):
-    row = ladder(digits, ["pixel similarity"]).iloc[0]
-    assert row["rung"] == "pixel similarity" and printed(row["accuracy"]) == printed(row["published"]) == "0.9511"
-    assert row["errors"] == 99 and row["images"] == 2038 and row["source"] == "mnist"
+def test_a_kernel_sends_a_png_and_then_markdown(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    from nbconvert.preprocessors import ExecutePreprocessor
+
+    source = (
+        "import matplotlib.pyplot as plt\n"
+        "from mnist_basics.workshop.figures import show_figure\n"
+        "fig, ax = plt.subplots(figsize=(1, 1))\n"
+        "show_figure(ax, 'nothing at all.')"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    resources = {"metadata": {"path": tmp_path}}
+    ExecutePreprocessor(timeout=120).preprocess(notebook, resources)
+    picture, line = notebook.cells[0].outputs
+    assert "image/png" in picture["data"]
+    assert picture["metadata"]["image/png"]["alt"] == "nothing at all."
+    assert line["data"]["text/markdown"] == "*What you see: nothing at all.*"
+
+
+def test_the_colours_can_be_told_apart_and_the_scale_runs_between_them():
+    assert FOR_3_OR_7(1.0)[:3] == pytest.approx(to_rgb(THREE), abs=1e-6)
+    assert FOR_3_OR_7(0.0)[:3] == pytest.approx(to_rgb(SEVEN), abs=1e-6)
+    assert min(FOR_3_OR_7(0.5)[:3]) > 0.98, "white in the middle"
+    three, seven = to_rgb(THREE), to_rgb(SEVEN)
+    assert three[0] - three[2] > 0.5 and seven[2] - seven[0] > 0.5, "orange and blue"
+
+
+@pytest.mark.parametrize(
+    "here, published",
+    [
+        (0.95114, "0.9511"),
+        (torch.tensor(0.95114), "0.9511"),
+        (6131, "6131"),
+        (torch.tensor(6131), "6131"),
+        ([1010, 28, 28], "[1010, 28, 28]"),
+        ("10000.png", "10000.png"),
+        (0.5, "0.50"),
+    ],
+)
+def test_a_published_figure_is_confirmed(here, published, capsys):
+    check_published(here, published)
+    assert capsys.readouterr().out == f"{published}, as published\n"
+
+
+@pytest.mark.parametrize(
+    "here, published",
+    [
+        (0.95116, "0.9511"),
+        (torch.tensor(0.9512), "0.9511"),
+        (6130, "6131"),
+        ([1010, 28], "[1010, 28, 28]"),
+        ("1.png", "10000.png"),
+        (float("nan"), "0.9511"),
+    ],
+)
+def test_another_figure_stops_the_notebook(here, published, capsys):
+    with pytest.raises(AssertionError, match="was published"):
+        check_published(here, published)
+    assert capsys.readouterr().out == ""

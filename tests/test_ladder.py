@@ -1,93 +1,118 @@
-"""The ladder and the command `mnist-basics`, run as a user runs it."""
+"""The ladder: its rows, what a rung answers, and rungs that are kept."""
+
 import json
-import os
 import subprocess
 import sys
-import time
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 import pytest
 import torch
-from samples import Server
-from typer.testing import CliRunner
+from torch import nn
 
-from mnist_basics import data
-from mnist_basics.data import mnist_sample
-from mnist_basics.ladder import RUNGS, Rung, app, draw_ladder, ladder
+from mnist_basics import ladder as module
+from mnist_basics.data import Digits, mnist_full
+from mnist_basics.ladder import RUNGS, Rung, climb, draw_ladder, ladder, trained_rung
+from mnist_basics.pixel_similarity import PixelSimilarity
 
-COLUMNS = ["rung", "parameters", "accuracy", "errors", "images", "seconds", "published", "source", "device"]
-COMMAND = Path(sys.executable).with_name("mnist-basics")
-
-
-def run(*arguments, **environment):
-    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "COLUMNS": "100", **environment})
+COLUMNS = "rung parameters accuracy errors images seconds published device".split()
+QUICK = ["pixel similarity", "linear model"]
 
 
-FAST = ["pixel similarity", "linear model"]  # where any rung will do
+@pytest.fixture(scope="module")
+def rungs():
+    return [trained_rung(name) for name in RUNGS]
 
 
-def test_a_row_for_each_rung(empty_cache):
-    digits = mnist_sample("bundled")
-    table = ladder(digits, device="cpu")
+@pytest.fixture
+def few(digits):
+    """A few of the digits."""
+    parts = [(digits.train_y == digit).nonzero()[:40, 0] for digit in (3, 7)]
+    chosen = torch.cat(parts)
+    x, y = digits.train_x[chosen], digits.train_y[chosen]
+    return Digits(x, y, digits.valid_x, digits.valid_y)
+
+
+@pytest.fixture
+def trained(monkeypatch, empty_cache):
+    """A list of what was trained, on a ladder of two quick rungs, in an empty cache."""
+    names = []
+
+    def noting(rung, **short):
+        def train(*arguments):
+            names.append(rung.name)
+            return partial(rung.train, **short)(*arguments)
+
+        return rung._replace(train=train)
+
+    first, second = (RUNGS[name] for name in QUICK)
+    two = {QUICK[0]: noting(first), QUICK[1]: noting(second, epochs=3)}
+    monkeypatch.setattr(module, "RUNGS", two)
+    return names
+
+
+def both(digits, seed=42):
+    return [trained_rung(name, digits, seed) for name in QUICK]
+
+
+def test_a_row_for_each_rung_and_the_published_figures(rungs):
+    table = pd.DataFrame([rung.row for rung in rungs])
     assert list(table.columns) == COLUMNS and list(table["rung"]) == list(RUNGS)
-    assert (table["images"] == len(digits.valid_y)).all() and (table["device"] == "cpu").all()
-    assert (table["seconds"] > 0).all() and table["errors"].between(0, len(digits.valid_y)).all()
-    assert (table["accuracy"] > 0.9).all(), "few images, so more epochs"
+    assert (table["images"] == 2038).all() and (table["seconds"] > 0).all()
+    assert (table["accuracy"] >= [0.95, 0.97, 0.975, 0.985, 0.995]).all()
+    published = [0.9511, 0.9785, 0.9828, 0, 0.9971]
+    assert table["published"].fillna(0).tolist() == published
+    first = table.iloc[0]
+    assert f"{first['accuracy']:.4f}" == "0.9511" and first["errors"] == 99
 
 
-def test_no_figure_was_published_for_the_bundled_digits(empty_cache):
-    table = ladder(mnist_sample("bundled"), FAST)
-    assert table["published"].isna().all() and (table["source"] == "bundled").all()
-    assert table["accuracy"].iloc[0] > 0.85
-    assert len(draw_ladder(table).axes[0].lines) == 1, "no diamonds where nothing was published"
+def test_the_first_two_rungs_climbed_anew():
+    table = ladder(QUICK, device="cpu")
+    assert list(table.columns) == COLUMNS and list(table["rung"]) == QUICK
+    assert list(table["parameters"]) == [1569, 785] and (table["device"] == "cpu").all()
+    assert f"{table['accuracy'][0]:.4f}" == "0.9511" and table["accuracy"][1] >= 0.97
+    assert list(ladder("pixel similarity")["rung"]) == ["pixel similarity"]
+
+
+def test_every_rung_answers_one_question(rungs, digits):
+    images = torch.cat([digits.images("valid", digit) for digit in (3, 7)])
+    for rung in rungs:
+        odds = rung.log_odds(images)
+        assert odds.shape == (2038,) and odds.dtype == torch.float32
+        wrong = ((odds > 0) != (digits.valid_y == 3)).sum()
+        assert wrong == rung.row["errors"], rung.name
+        assert not odds.requires_grad and not rung.model.training
+    image = images[:1].clone().requires_grad_()
+    assert torch.autograd.grad(rungs[3].log_odds(image).sum(), image)[0].any()
 
 
 def test_bad_arguments_are_named(digits):
-    with pytest.raises(ValueError, match="no rung 'resnet1812'; there are 'pixel similarity'"):
-        ladder(digits, rungs=["resnet1812"])
+    with pytest.raises(ValueError, match="no rung 'resnet1812'; there are 'pixel sim"):
+        ladder(rungs=["resnet1812"])
+    with pytest.raises(ValueError, match="no rung 'top'"):
+        trained_rung("top")
     with pytest.raises(ValueError, match="abacus"):
-        ladder(digits, device="abacus")
+        ladder(device="abacus")
     with pytest.raises(ValueError, match="no rung to climb"):
-        ladder(digits, rungs=[])
-    assert list(ladder(digits, "pixel similarity")["rung"]) == ["pixel similarity"]
+        ladder(rungs=[])
+    with pytest.raises(ValueError, match="3s and 7s alone"):
+        climb("small CNN", mnist_full())
 
 
-def test_the_command_knows_all_names_before_it_climbs(tmp_path):
-    result = run("ladder", "--source", "bundled", "--rung", FAST[0], "--rung", "top", "--out", str(tmp_path / "out"))
-    assert result.returncode == 2 and "'top'" in result.stderr and not (tmp_path / "out").exists()
-
-
-def test_the_command_climbs_all_rungs_in_time(digits):
-    start = time.perf_counter()
-    result = run("ladder", "--json")
-    seconds = time.perf_counter() - start
-    assert result.returncode == 0, result.stderr
-    table = pd.DataFrame(json.loads(result.stdout))
-    assert list(table["rung"]) == list(RUNGS) and (table["source"] == digits.source).all()
-    assert seconds < 90, "on two cores"
-    if digits.source == "mnist":
-        assert (table["accuracy"] >= [0.95, 0.97, 0.975, 0.985, 0.995]).all()
-        assert table["published"].fillna(0).tolist() == [0.9511, 0.9785, 0.9828, 0, 0.9971]
-
-
-def test_the_command_prints_a_table(digits):
-    result = run("ladder", "--rung", FAST[0], "--rung", "small CNN", "--source", "bundled")
-    assert result.returncode == 0, result.stderr
-    assert "pixel similarity" in result.stdout and "small CNN" in result.stdout and "none" in result.stdout
-
-
-def test_each_rung_begins_with_the_seed(digits, monkeypatch):
+def test_each_rung_begins_with_the_seed(monkeypatch):
     drawn = []
 
-    def dice(digits, device, seed):
+    def dice(model, digits, device, seed):
         drawn.append(torch.rand(()).item())
-        return torch.nn.Linear(1, 1), torch.full((len(digits.valid_y),), 3)
+        return model
 
-    monkeypatch.setitem(RUNGS, "dice", Rung("dice", dice))
+    def ask(model, images):
+        return torch.ones(len(images))
+
+    rung = Rung("dice", lambda: nn.Linear(1, 1), dice, ask)
+    monkeypatch.setitem(RUNGS, "dice", rung)
     for seed in (1, 1, 2):
-        ladder(digits, ["dice"], seed=seed)
+        climb("dice", seed=seed)
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -97,125 +122,75 @@ def test_a_rung_without_errors_is_in_the_picture_too():
     assert axes.get_ylim()[0] <= axes.lines[0].get_ydata()[0] < 0.1
 
 
-def test_json_and_files(tmp_path):
-    result = run("ladder", "--source", "bundled", "--rung", FAST[0], "--json", "--out", str(tmp_path / "new" / "folder"))
-    assert result.returncode == 0, result.stderr
-    rows = json.loads(result.stdout)
-    assert list(rows[0]) == COLUMNS and rows[0]["published"] is None
-    assert list(pd.read_csv(tmp_path / "new" / "folder" / "ladder.csv").columns) == COLUMNS
-    assert (tmp_path / "new" / "folder" / "ladder.png").read_bytes().startswith(b"\x89PNG")
+def test_the_scale_of_pixel_similarity_is_the_best(digits, rungs):
+    soft, plain = rungs[0].model, PixelSimilarity.fit(digits)
+    images = torch.cat([digits.images("train", digit) for digit in (3, 7)])
+    is_3, nearer = (digits.train_y == 3).float(), plain.log_odds(images)
+    torch.testing.assert_close(soft.log_odds(images), soft.scale * nearer)
+    loss = nn.functional.binary_cross_entropy_with_logits
+    losses = [loss(soft.scale * f * nearer, is_3).item() for f in (0.97, 1, 1.03)]
+    assert losses[1] == min(losses)
 
 
-@pytest.mark.parametrize("arguments", [
-    (), ("climb",), ("ladder", "--source", "mnits"), ("ladder", "--rung", "top"), ("ladder", "--device", "abacus"),
-    ("ladder", "--device", "meta"),
-    ("ladder", "--seed", "x"), ("data", "--source", "mnits"), ("doctor", "--now"),
-])
-def test_wrong_use_ends_with_2(arguments):
-    assert run(*arguments).returncode == 2
+# Rungs that are kept
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("ladder", "--help"), ("data", "--help"), ("doctor", "--help")])
-def test_help_is_there(arguments):
-    result = run(*arguments)
-    assert result.returncode == 0 and "Usage" in result.stdout
+def test_rungs_are_trained_once_and_vote_alike(trained, few):
+    first, second = both(few), both(few)
+    assert trained == QUICK
+    x = few.valid_x.float() / 255
+    for a, b in zip(first, second):
+        assert (a.name, a.accuracy) == (b.name, b.accuracy)
+        assert a.log_odds(x).equal(b.log_odds(x))
 
 
-def test_missing_digits_are_one_sentence_and_1(tmp_path):
-    for command in ("ladder", "data"):
-        result = run(command, MNIST_BASICS_DATA=str(tmp_path / "nowhere"))
-        assert result.returncode == 1 and "Traceback" not in result.stderr and str(tmp_path / "nowhere") in result.stderr
+def test_the_kept_accuracy_is_that_of_the_ladder(trained, few):
+    table = ladder(digits=few).set_index("rung")
+    for rung in both(few) + both(few):
+        assert rung.accuracy == table.accuracy[rung.name]
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence_and_1(tmp_path):
-    (tmp_path / "file").write_text("")
-    result = run("ladder", "--source", "bundled", "--out", str(tmp_path / "file" / "sub"))
-    assert result.returncode == 1 and "Traceback" not in result.stderr and "file" in result.stderr
+def test_other_digits_another_seed_or_other_code_train_anew(
+    trained, few, monkeypatch, tmp_path
+):
+    both(few)
+    fewer = Digits(few.train_x[1:], few.train_y[1:], few.valid_x, few.valid_y)
+    both(fewer)
+    assert len(trained) == 4
+    both(few)
+    assert len(trained) == 4, "those of the first digits are still there"
+    both(few, seed=1)
+    assert len(trained) == 6
+    (tmp_path / "other.py").write_text("# other code")
+    monkeypatch.setattr(module, "files", lambda package: tmp_path)
+    both(few, seed=1)
+    assert len(trained) == 8
 
 
-def test_json_stays_pure_where_there_is_no_stderr(tmp_path):
-    command = f"'{COMMAND}' ladder --source bundled --rung 'linear model' --json 2>&-"
-    result = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert result.returncode == 0 and json.loads(result.stdout)[0]["source"] == "bundled"
+def test_an_unwritable_cache_is_no_hindrance(trained, few, empty_cache):
+    empty_cache.write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="cannot be written"):
+        rungs = both(few)
+    assert [rung.name for rung in rungs] == QUICK
 
 
-def test_data_says_what_is_in_use_and_where(digits, tmp_path):
-    result = run("data", "--source", "bundled", MNIST_BASICS_CACHE=str(tmp_path))
-    assert "bundled" in result.stdout and "scikit-learn" in result.stdout and str(tmp_path) in result.stdout
-    if data_folder := os.environ.get("MNIST_BASICS_DATA"):
-        assert data_folder in run("data").stdout and "mnist" in run("data").stdout
+def test_a_new_process_finds_the_rungs(rungs):
+    code = (
+        "import json; from mnist_basics.ladder import RUNGS, trained_rung; "
+        "rungs = [trained_rung(name) for name in RUNGS]; "
+        "print(json.dumps([rung.row['seconds'] for rung in rungs]))"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    # the seconds of the training that made them: none was trained again
+    assert json.loads(result.stdout) == [rung.row["seconds"] for rung in rungs]
 
 
-def test_data_refuses_to_pretend(tmp_path):
-    nobody = "http://127.0.0.1:9"
-    result = run("data", "--source", "mnist", MNIST_BASICS_DATA="", MNIST_BASICS_CACHE=str(tmp_path),
-                 http_proxy=nobody, https_proxy=nobody, HTTP_PROXY=nobody, HTTPS_PROXY=nobody)
-    assert result.returncode == 1 and "could not be downloaded" in result.stderr and "Traceback" not in result.stderr
-
-
-def test_the_doctor_finds_nothing_here():
-    result = run("doctor")
-    assert result.returncode == 0, result.stdout
-    for word in ("Python", "PyTorch", "torchvision", "device", "digits", "JupyterLab"):
-        assert word in result.stdout
-
-
-def broken(tmp_path, name, body):
-    """A folder for PYTHONPATH in which the package `name` does `body` when imported."""
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "__init__.py").write_text(body)
-    return str(tmp_path)
-
-
-@pytest.mark.parametrize("name, body, says", [
-    ("torchvision", "raise RuntimeError('operator torchvision::nms does not exist')", "not a pair"),
-    ("torchvision", "raise ImportError('libtorch_cuda.so: cannot open shared object file')", "libtorch_cuda.so"),
-    ("torch", "raise ImportError('libcudnn.so.9 is missing')", "libcudnn.so.9"),
-])
-def test_the_doctor_recognises_a_broken_pair(name, body, says, tmp_path):
-    result = run("doctor", PYTHONPATH=broken(tmp_path, name, body))
-    assert result.returncode == 1 and says in result.stdout and "pip install" in result.stdout, result.stdout + result.stderr
-
-
-def examined(monkeypatch, **environment):
-    """What the doctor prints, in this process: PyTorch takes seconds to import."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return CliRunner().invoke(app, ["doctor"])
-
-
-def test_the_doctor_sees_a_bad_data_folder_and_a_bad_device(tmp_path, monkeypatch):
-    result = examined(monkeypatch, MNIST_BASICS_DATA=str(tmp_path / "nowhere"), MNIST_BASICS_DEVICE="abacus")
-    assert result.exit_code == 1 and "nowhere" in result.output and "abacus" in result.output
-    assert result.output.count("-> ") == 2
-
-
-def test_the_doctor_reads_the_digits(tmp_path, monkeypatch):
-    (tmp_path / "mnist_sample.tgz").write_bytes(b"junk")
-    result = examined(monkeypatch, MNIST_BASICS_DATA=str(tmp_path))
-    assert result.exit_code == 1 and "mnist_sample.tgz is truncated or damaged" in result.output
-
-
-def test_the_doctor_speaks_plain_letters(tmp_path, monkeypatch):
-    result = examined(monkeypatch, MNIST_BASICS_DATA=str(tmp_path / "nowhere"))
-    result.output.encode("cp1252")
-
-
-def test_the_doctor_misses_jupyter(monkeypatch):
-    import importlib.metadata
-
-    from mnist_basics import ladder as module
-
-    def missing(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(module.importlib.metadata, "version", missing)
-    assert module.examine_jupyter().remedy == "pip install jupyterlab"
-
-
-def test_the_doctor_does_not_fetch_anything(empty_cache, monkeypatch):
-    with Server(404) as server:
-        monkeypatch.setattr(data, "SAMPLE_URL", server.url + "mnist_sample.tgz")
-        result = examined(monkeypatch)
-    assert result.exit_code == 0 and not server.requests and "scikit-learn" in result.output
-    assert not empty_cache.exists()
+def test_random_numbers_go_on_as_if_nothing_had_been_drawn(trained, few):
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    for _ in ("training", "loading"):
+        torch.manual_seed(3)
+        both(few)
+        assert torch.rand(3).equal(expected)
+    assert trained == QUICK

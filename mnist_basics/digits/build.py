@@ -15,10 +15,11 @@ FILES = {  # name here → name there
     "valid_y": "t10k-labels-idx1-ubyte",
 }
 
-for ours, theirs in FILES.items():
-    content = gzip.decompress((Path(sys.argv[1]) / f"{theirs}.gz").read_bytes())
-    if ours.endswith("_x"):  # 16 bytes of header, then the pixels
-        table = np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
-    else:  # 8 bytes of header, then the labels
-        table = np.frombuffer(content, np.uint8, offset=8)
-    np.save(Path(__file__).parent / f"{ours}.npy", table)
+if __name__ == "__main__":
+    for ours, theirs in FILES.items():
+        content = gzip.decompress((Path(sys.argv[1]) / f"{theirs}.gz").read_bytes())
+        if ours.endswith("_x"):  # 16 bytes of header, then the pixels
+            table = np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
+        else:  # 8 bytes of header, then the labels
+            table = np.frombuffer(content, np.uint8, offset=8)
+        np.save(Path(__file__).parent / f"{ours}.npy", table)

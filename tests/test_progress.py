@@ -1,0 +1,77 @@
+"""The table while training: in a log file, in a terminal, in Jupyter."""
+
+import functools
+import io
+import subprocess
+import sys
+
+from small_nets import small
+
+from mnist_basics.learner import Learner
+from mnist_basics.linear_model import batch_accuracy
+from mnist_basics.workshop import progress
+
+
+def test_a_log_file_gets_plain_lines():
+    code = """
+import torch
+from mnist_basics.learner import *
+from mnist_basics.linear_model import *
+x = torch.randn(500, 5); y = (x[:, :1] > 0).float()
+batches = Batches(x, y, 50, device="cpu")
+dls = DataLoaders(batches, batches)
+Learner(dls, torch.nn.Linear(5, 1), metrics=batch_accuracy).fit(3, lr=1.)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == [
+        "epoch",
+        "train_loss",
+        "valid_loss",
+        "batch_accuracy",
+        "time",
+    ]
+    assert [line.split()[0] for line in lines[1:]] == ["0", "1", "2"] and len(
+        {len(line) for line in lines}
+    ) == 1
+    assert result.stderr == "" and result.stdout.replace("\n", "").isprintable()
+
+
+def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    dls, model = small()
+    Learner(dls, model).fit(2, lr=0.1)
+    assert (
+        "/32" in terminal.getvalue()
+        and "100%" not in terminal.getvalue().splitlines()[-1].rsplit("\r", 1)[-1]
+    )
+
+
+def test_jupyter_gets_one_table_that_grows(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, page):
+            shown.append(page.data)
+
+    def display(page, display_id):
+        shown.append(page.data)
+        return Handle()
+
+    monkeypatch.setattr(progress, "_in_jupyter", lambda: True)
+    monkeypatch.setattr("IPython.display.display", display)
+    dls, model = small()
+    Learner(
+        dls, model, metrics=[functools.partial(batch_accuracy), batch_accuracy]
+    ).fit(2, lr=0.1)
+    assert "<progress" in shown[0] and "<progress" not in shown[-1]
+    assert (
+        shown[-1].count("<tr>") == 3 and shown[-1].count("<th>batch_accuracy</th>") == 2
+    )
