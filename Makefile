@@ -1,6 +1,6 @@
 # make run    set up, print the ladder                    make lab      open the notebooks in Jupyter
 # make test   set up and check everything                 make outputs  run every notebook and save what it prints
-# make clean  remove what the other targets have made     make bench    measure ours beside its peers (ten minutes)
+# make clean  remove what the other targets have made     make bench    measure ours beside its peers (takes a while)
 # make test-browser   draw on the pad of notebook 16, in JupyterLab and a Chromium without a window
 PYTHON ?= python3
 BIN := .venv/bin
