@@ -80,7 +80,7 @@ def test_every_rung_answers_one_question(rungs, digits):
         odds = rung.log_odds(images)
         assert odds.shape == (2038,) and odds.dtype == torch.float32
         wrong = ((odds > 0) != (digits.valid_y == 3)).sum()
-        assert wrong == rung.row["errors"], rung.name
+        assert wrong == rung.row["errors"] < 100, rung.name
         assert not odds.requires_grad and not rung.model.training
     image = images[:1].clone().requires_grad_()
     assert torch.autograd.grad(rungs[3].log_odds(image).sum(), image)[0].any()
