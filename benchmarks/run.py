@@ -192,7 +192,7 @@ def first_call(imports, work, *arguments):
     "Seconds that `work` takes in a fresh Python, after its imports."
     code = FIRST_CALL.format(imports=imports, work=work)
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     return float(done.stdout.splitlines()[-1])
 
 
@@ -669,7 +669,7 @@ def commit():
     "The commit that is measured, as far as git tells."
     command = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
     try:
-        git = subprocess.run(command, capture_output=True, text=True)
+        git = subprocess.run(command, capture_output=True, encoding="utf-8")
         return git.stdout.strip() or "unknown"
     except OSError:  # there is no git
         return "unknown"

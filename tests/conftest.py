@@ -1,10 +1,13 @@
-"""What the tests share: the digits, an empty cache, the wheel."""
+"""What the tests share: the digits, the rungs, an empty cache, the sdist, a site."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from cells import Alarm
 
 from mnist_basics import data
 
@@ -17,6 +20,14 @@ def digits():
     return data.mnist_sample()
 
 
+@pytest.fixture(scope="session")
+def rungs(digits):
+    """All rungs of the ladder, trained unless they are kept."""
+    from mnist_basics.ladder import RUNGS, trained_rung
+
+    return [trained_rung(name, digits) for name in RUNGS]
+
+
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     """An empty cache of the test's own."""
@@ -24,27 +35,45 @@ def empty_cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
+@pytest.fixture
+def alarm(monkeypatch):
+    """Ends the time of an attempt when it says that it runs, without a clock."""
+    monkeypatch.setattr("threading.Timer", Alarm)
+
+
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory):
-    """The wheel, built from a copy, leaving nothing in the checkout."""
+def sdist(tmp_path_factory):
+    """The source distribution, made from a copy, leaving nothing in the checkout.
+
+    Not compressed, which would take longer than all the rest."""
     copy = tmp_path_factory.mktemp("source") / "checkout"
-    ls = ["git", "ls-files", "-c", "-o", "--exclude-standard"]
-    files = subprocess.run(
-        ls, cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    for name in files:
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            (copy / name).write_bytes((ROOT / name).read_bytes())
-    out = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
-    subprocess.run([*build, "--outdir", out, copy], check=True, capture_output=True)
-    return next(out.glob("*.whl"))
+    left_out = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    for folder in ("benchmarks", "mnist_basics", "nbs", "tests"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=left_out)
+    for file in ROOT.iterdir():
+        if file.is_file():
+            shutil.copy(file, copy)
+    command = [sys.executable, "setup.py", "--quiet", "sdist", "--formats=tar"]
+    subprocess.run(command, cwd=copy, check=True)
+    return next((copy / "dist").iterdir())
+
+
+@pytest.fixture(scope="session")
+def site(sdist, tmp_path_factory):
+    """What pip installs from the sdist without a network, in a folder of its own.
+
+    Not compiled: Python does that when it imports a module from there."""
+    site = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", site]
+    pip += ["--no-deps", "--no-index", "--no-build-isolation", "--no-compile"]
+    subprocess.run([*pip, sdist], check=True)
+    return site
 
 
 @pytest.fixture(autouse=True)
-def no_open_figures():
-    """What one test has drawn is no business of the next."""
+def alone():
+    """Whatever ran before a test, its random numbers are the same; it draws alone."""
+    torch.manual_seed(0)
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_basics.ladder import RUNGS, trained_rung
 from mnist_basics.playground import draw_strokes, prepare_drawing, vote
 
 ROOT = Path(__file__).parents[1]
@@ -30,18 +29,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; Debian: apt install it"),
 ]
-
-
-@pytest.fixture(scope="module")
-def wheel_site(wheel, tmp_path_factory):
-    """The wheel, installed into a folder of its own: what a user gets, with front end.
-
-    Not compiled: see below."""
-    site = tmp_path_factory.mktemp("site")
-    options = ["--quiet", "--no-deps", "--no-index", "--no-compile", "--target", site]
-    command = [sys.executable, "-m", "pip", "install", *options, wheel]
-    subprocess.run(command, check=True)
-    return site
 
 
 def free_port():
@@ -60,17 +47,17 @@ def home(tmp_path_factory):
     settings.parent.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
     extension = "@jupyterlab/apputils-extension:notification"
-    settings.write_text(json.dumps({extension: quiet}))
+    settings.write_text(json.dumps({extension: quiet}), encoding="utf-8")
     return home
 
 
 @pytest.fixture(scope="module")
-def lab(wheel_site, home):
-    """The address of a JupyterLab on loopback whose kernels import the wheel."""
+def lab(site, home):
+    """The address of a JupyterLab on loopback; its kernels import what is installed."""
     port = free_port()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(wheel_site),
+        "PYTHONPATH": str(site),
         "PYTHONDONTWRITEBYTECODE": "",
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_DATA_DIR": str(home / "data"),
@@ -90,7 +77,7 @@ def lab(wheel_site, home):
         address = f"http://127.0.0.1:{port}"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         for _ in range(120):
-            assert server.poll() is None, log.read_text()
+            assert server.poll() is None, log.read_text(encoding="utf-8")
             try:
                 opener.open(f"{address}/api/status", timeout=5).close()
                 break
@@ -100,12 +87,6 @@ def lab(wheel_site, home):
     finally:
         server.terminate()
         server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def rungs(digits):
-    """The programs, trained before the notebook needs them, unless they are kept."""
-    return [trained_rung(name, digits) for name in RUNGS]
 
 
 @pytest.fixture(scope="module")
@@ -338,9 +319,9 @@ def test_the_pad_is_known_to_a_screen_reader(page, pad):
     assert status.inner_text().endswith(": 100 % ink") and pixels(pad).max() == 255
 
 
-def test_the_kernel_runs_the_wheel(home, page, wheel_site):
+def test_the_kernel_runs_what_is_installed(home, page, site):
     """pip compiled nothing there; so the kernel has, when it imported the modules."""
-    workshop = wheel_site / "mnist_basics" / "workshop"
+    workshop = site / "mnist_basics" / "workshop"
     assert list((workshop / "__pycache__").glob("pad.*"))
 
 
@@ -349,7 +330,7 @@ def test_the_notebook_ran_to_its_end_without_an_error(page, home):
     page.get_by_role("menuitem", name="File", exact=True).click()
     with page.expect_response(lambda response: response.request.method == "PUT"):
         page.get_by_text("Save Notebook", exact=True).click()
-    cells = json.loads((home / "nbs" / NOTEBOOK).read_text())["cells"]
+    cells = json.loads((home / "nbs" / NOTEBOOK).read_text(encoding="utf-8"))["cells"]
     cells = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in cells[1:]), "a cell was not run"
     outputs = [output for cell in cells for output in cell["outputs"]]

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from cells import defined, flat, say
+from cells import SAY_SO, defined, flat, say
 
 from mnist_basics.workshop.checking import (
     SAYS,
@@ -20,7 +20,7 @@ from mnist_basics.workshop.checking import (
 )
 
 pytestmark = pytest.mark.filterwarnings("error")
-FOR_EVER = "def attempt(table):\n    while True: pass"
+FOR_EVER = f"def attempt(table):\n    {SAY_SO}\n    while True: pass"
 
 
 def solve_total(table):
@@ -34,20 +34,23 @@ def total_check(**settings):
     return Exercise(solve_total, lambda: cases, [], ["?", "!"], "It is.", **settings)
 
 
-def test_an_endless_loop_is_stopped_in_a_thread_too():
-    check, said = total_check(seconds=0.05), []
+def test_an_endless_loop_is_stopped_in_a_thread_too(alarm):
+    check, said = total_check(), []
     attempt = defined(FOR_EVER)
-    thread = threading.Thread(target=lambda: said.append(check.verdict(attempt)))
+    thread = threading.Thread(
+        target=lambda: said.append(check.verdict(attempt)), daemon=True
+    )
     thread.start()
-    thread.join(10)
+    thread.join(600)
     assert "never ends" in flat(said[0])
 
 
-def test_what_is_interrupted_leaves_nothing_switched_off():
-    check = total_check(seconds=0.02)
+def test_what_is_interrupted_leaves_nothing_switched_off(alarm):
+    check = total_check()
     attempt = defined(
         "import torch\n"
         "def attempt(table):\n"
+        f"    {SAY_SO}\n"
         "    while True:\n"
         "        with torch.no_grad():\n"
         "            table.sum()"
@@ -58,11 +61,11 @@ def test_what_is_interrupted_leaves_nothing_switched_off():
 
 
 def test_a_call_that_ends_in_time_is_left_alone():
-    before = threading.active_count()
     assert call_within(5, max, 3, 7) == 7
     with pytest.raises(ZeroDivisionError):
         call_within(5, lambda: 1 / 0)
-    assert threading.active_count() == before, "no alarm clock is left ticking"
+    left = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
+    assert not left, "no alarm clock is left ticking"
 
 
 def test_a_changed_input_is_noticed():

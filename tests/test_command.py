@@ -22,7 +22,7 @@ COMMAND = Path(sys.executable).with_name("mnist-basics")
 def run(*arguments, **environment):
     env = {**os.environ, "COLUMNS": "100", **environment}
     line = [COMMAND, *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=300, env=env)
+    return subprocess.run(line, capture_output=True, encoding="utf-8", env=env)
 
 
 def test_it_prints_the_table_with_the_published_figures():
@@ -57,7 +57,7 @@ def test_it_knows_all_names_before_it_climbs(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence_and_1(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     result = run("ladder", "--out", str(tmp_path / "file" / "sub"))
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "file" in result.stderr
@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence_and_1(tmp_path):
 
 def test_json_stays_pure_where_there_is_no_stderr():
     line = f"'{COMMAND}' ladder --rung 'pixel similarity' --json 2>&-"
-    result = subprocess.run(line, shell=True, capture_output=True, text=True)
+    result = subprocess.run(line, shell=True, capture_output=True, encoding="utf-8")
     assert result.returncode == 0 and json.loads(result.stdout)[0]["errors"] == 99
 
 
@@ -124,7 +124,7 @@ def test_the_doctor_finds_nothing_here():
 )
 def test_the_doctor_recognises_a_broken_pair(name, body, says, tmp_path):
     (tmp_path / name).mkdir()
-    (tmp_path / name / "__init__.py").write_text(f"raise {body}")
+    (tmp_path / name / "__init__.py").write_text(f"raise {body}", encoding="utf-8")
     result = run("doctor", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1, result.stdout + result.stderr
     assert says in result.stdout and "pip install" in result.stdout

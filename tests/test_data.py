@@ -142,11 +142,14 @@ def written(tmp_path_factory):
     """The folder of pictures, written by two processes at once into one cache."""
     cache = tmp_path_factory.mktemp("home") / "cache"
     code = "from mnist_basics.data import sample_folder; print(sample_folder())"
-    start = {"env": os.environ | {"MNIST_BASICS_CACHE": str(cache)}, "text": True}
+    start = {
+        "env": os.environ | {"MNIST_BASICS_CACHE": str(cache)},
+        "encoding": "utf-8",
+    }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-c", code]
     both = [subprocess.Popen(command, **start, **pipes) for _ in range(2)]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate() for process in both]
     assert said[0] == said[1] and said[0][1] == "", said
     return Path(said[0][0].strip())
 
@@ -222,22 +225,22 @@ def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch):
 
 @pytest.mark.parametrize("below", [".", "further/down"])
 def test_a_cache_that_cannot_be_written_is_one_sentence(below, cache):
-    cache.write_text("a file, in the place of the folder")
+    cache.write_text("a file, in the place of the folder", encoding="utf-8")
     os.environ["MNIST_BASICS_CACHE"] = str(cache / below)  # put back by the fixture
     says = refused(sample_folder)
     assert str(cache) in says and "MNIST_BASICS_CACHE" in says
-    assert cache.read_text() == "a file, in the place of the folder"
+    assert cache.read_text(encoding="utf-8") == "a file, in the place of the folder"
 
 
 @pytest.mark.parametrize("name", ["mnist_sample-1", "mnist_sample-1/thesis.txt"])
 def test_something_else_in_its_place_is_left_alone(name, cache):
     (cache / name).parent.mkdir(parents=True)
-    (cache / name).write_text("years of work")
+    (cache / name).write_text("years of work", encoding="utf-8")
     before = sorted(cache.rglob("*"))
     says = refused(sample_folder)
     assert says.startswith(f"{cache}/mnist_sample-1 is not as we wrote it")
     assert sorted(cache.rglob("*")) == before
-    assert (cache / name).read_text() == "years of work"
+    assert (cache / name).read_text(encoding="utf-8") == "years of work"
 
 
 def test_a_folder_that_lost_a_picture_is_noticed(written, monkeypatch):
@@ -288,7 +291,7 @@ def test_what_is_no_picture_and_no_label_is_ignored(pictures):
     for name in ("train/drafts", "train/.ipynb_checkpoints", "valid/-3", "test/3"):
         (pictures / name).mkdir(parents=True)
         shutil.copy(pictures / "train/3/9.png", pictures / name)
-    (pictures / "train/4").write_text("a file, not a folder")
+    (pictures / "train/4").write_text("a file, not a folder", encoding="utf-8")
     (pictures / "train/5").mkdir()
     assert_same(read_folder(pictures), before)
 

@@ -46,25 +46,6 @@ def test_a_figure_is_closed_and_the_others_are_not(shown):
     assert plt.get_fignums() == [other.number]
 
 
-def test_a_kernel_sends_a_png_and_then_markdown(tmp_path):
-    nbformat = pytest.importorskip("nbformat")
-    from nbconvert.preprocessors import ExecutePreprocessor
-
-    source = (
-        "import matplotlib.pyplot as plt\n"
-        "from mnist_basics.workshop.figures import show_figure\n"
-        "fig, ax = plt.subplots(figsize=(1, 1))\n"
-        "show_figure(ax, 'nothing at all.')"
-    )
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    resources = {"metadata": {"path": tmp_path}}
-    ExecutePreprocessor(timeout=120).preprocess(notebook, resources)
-    picture, line = notebook.cells[0].outputs
-    assert "image/png" in picture["data"]
-    assert picture["metadata"]["image/png"]["alt"] == "nothing at all."
-    assert line["data"]["text/markdown"] == "*What you see: nothing at all.*"
-
-
 def test_the_colours_can_be_told_apart_and_the_scale_runs_between_them():
     assert FOR_3_OR_7(1.0)[:3] == pytest.approx(to_rgb(THREE), abs=1e-6)
     assert FOR_3_OR_7(0.0)[:3] == pytest.approx(to_rgb(SEVEN), abs=1e-6)

@@ -48,10 +48,12 @@ def test_a_damaged_file_is_made_again_and_one_is_told(
 
 
 def test_a_cache_that_cannot_be_written_is_no_hindrance(empty_cache, make):
-    empty_cache.write_text("a file where the folder should be")
+    empty_cache.write_text("a file where the folder should be", encoding="utf-8")
     with pytest.warns(UserWarning, match="a.pt cannot be written .*MNIST_BASICS_CACHE"):
         assert kept("a.pt", "digits", make)["row"] == {"errors": 3}
-    assert empty_cache.read_text() == "a file where the folder should be"
+    assert (
+        empty_cache.read_text(encoding="utf-8") == "a file where the folder should be"
+    )
 
 
 def test_a_fingerprint_sees_every_bit():

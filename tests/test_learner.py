@@ -386,7 +386,7 @@ def test_swapping_the_import_line_changes_nothing_else(digits):
         result = subprocess.run(
             [sys.executable, "-c", SWAP.format(line=line)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         assert result.returncode == 0, result.stderr
         values.append(json.loads(result.stdout.splitlines()[-1]))

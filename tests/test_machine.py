@@ -30,5 +30,5 @@ def test_where_there_is_no_cpuinfo_python_is_asked(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "Path", lambda name: tmp_path / "nothing")
     monkeypatch.setattr(platform, "processor", lambda: "Abacus 3")
     assert "Abacus 3, " in describe_machine("cpu")
-    (tmp_path / "nothing").write_text("no model here\n")
+    (tmp_path / "nothing").write_text("no model here\n", encoding="utf-8")
     assert "Abacus 3, " in describe_machine("cpu")

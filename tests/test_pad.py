@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-from mnist_basics.ladder import RUNGS, trained_rung
 from mnist_basics.playground import draw_strokes, evidence, prepare_drawing, vote
 from mnist_basics.workshop import pad as pad_module
 from mnist_basics.workshop.figures import FOR_3_OR_7, SEVEN, THREE
@@ -15,11 +14,6 @@ from mnist_basics.workshop.pad import DigitPad, Playground, draw_evidence, draw_
 
 A_SEVEN = [[(8, 6), (20, 6), (12, 23)]]
 EMPTY = torch.zeros(28, 28, dtype=torch.uint8)
-
-
-@pytest.fixture(scope="module")
-def rungs(digits):
-    return [trained_rung(name, digits) for name in RUNGS]
 
 
 # -- the pad

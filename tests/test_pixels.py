@@ -10,12 +10,6 @@ import torch
 from mnist_basics.pixels import pixel_table, show_image, show_images
 
 
-@pytest.fixture(autouse=True)
-def no_open_figures():
-    yield
-    plt.close("all")
-
-
 def test_the_corner_of_the_second_three_is_as_published(digits):
     assert digits.train_x[1, 4:10, 4:10].tolist() == [
         [0, 0, 0, 0, 0, 0],
@@ -102,6 +96,7 @@ def test_pixel_table_shows_the_numbers_readably_on_any_theme():
     cells = re.findall(r'class="data[^>]*>([^<]*)<', html)
     assert cells == ["82", "84", "86", "102", "104", "106"]
     assert re.findall(r"row_heading[^>]*>([^<]*)<", html) == ["4", "5"]
+    assert re.findall(r"col_heading[^>]*>([^<]*)<", html) == ["1", "2", "3"]
     shades = re.findall(r"background-color: (#\w+);\s+color: (#\w+);", html)
     assert len(shades) == 6, "text and background are both set"
     for back, text in shades:

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from mnist_basics import playground
-from mnist_basics.ladder import RUNGS, trained_rung
 from mnist_basics.pixel_similarity import PixelSimilarity
 from mnist_basics.playground import (
     centre_digit,
@@ -19,11 +18,6 @@ from mnist_basics.playground import (
 )
 
 SEVEN = [[(8, 6), (20, 6), (12, 23)]]
-
-
-@pytest.fixture(scope="module")
-def rungs(digits):
-    return [trained_rung(name, digits) for name in RUNGS]
 
 
 # -- preparation

@@ -23,7 +23,7 @@ dls = DataLoaders(batches, batches)
 Learner(dls, torch.nn.Linear(5, 1), metrics=batch_accuracy).fit(3, lr=1.)
 """
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
     )
     lines = result.stdout.splitlines()
     assert lines[0].split() == [

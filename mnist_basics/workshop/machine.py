@@ -16,7 +16,7 @@ from .devices import default_device
 def _processor():
     "The name of the processor, as far as the system tells."
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(
             s.split(":")[1].strip() for s in lines if s.startswith("model name")
         )

@@ -39,8 +39,8 @@ class DigitPad(anywidget.AnyWidget):
     `image` is what is on it: uint8 `[28,28]`, 0 = paper, 255 = ink. `ValueError` if it
     is set to anything else."""
 
-    _esm = (files("mnist_basics") / "digit_pad.js").read_text("utf-8")
-    _css = (files("mnist_basics") / "digit_pad.css").read_text("utf-8")
+    _esm = (files("mnist_basics") / "digit_pad.js").read_text(encoding="utf-8")
+    _css = (files("mnist_basics") / "digit_pad.css").read_text(encoding="utf-8")
     image = traitlets.TraitType().tag(
         sync=True, to_json=_to_bytes, from_json=_from_bytes
     )
