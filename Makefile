@@ -5,6 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+ALONE := OMP_NUM_THREADS=1   # for what runs on every core beside others of its kind
 
 .PHONY: run lab test test-slow test-browser outputs bench clean
 
@@ -18,8 +19,8 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q tests/test_export.py
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check --quiet
-	OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing    # a notebook for each core, one thread for each notebook
-	$(BIN)/python -m pytest --ignore tests/test_export.py
+	$(ALONE) $(BIN)/nbdev-test --timing --cell-timeout 3600
+	$(ALONE) $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal --ignore tests/test_export.py
 
 test-slow: $(STAMP)
 	$(BIN)/nbdev-test --timing --flags slow --n-workers 1 --cell-timeout 3600
