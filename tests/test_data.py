@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from mnist_basics.data import (
     read_idx,
     sample_folder,
 )
+from mnist_basics.workshop.keeping import written_whole
 
 TABLES = ("train_x", "train_y", "valid_x", "valid_y")
 PARTS = ("train/3", "train/7", "valid/3", "valid/7")
@@ -118,20 +121,33 @@ def test_wrong_arguments_are_answered_with_what_is_allowed(digits):
         digits.images("train", 5)
 
 
-@pytest.mark.parametrize("fault", ["missing", "cut off", "empty", "junk"])
+FORMS = {  # of a table that is sound, but not the one that should be there
+    "another shape": (lambda table: table.reshape(-1, 784), r"uint8 \[10000, 784\]"),
+    "too few": (lambda table: table[1:], r"uint8 \[9999, 28, 28\]"),
+    "floats": (lambda table: table / 255, "float64"),
+    "pickled": (lambda table: np.array([table[0], None], object), "Python objects"),
+}
+
+
+@pytest.mark.parametrize("fault", ["missing", "cut off", "empty", "junk", *FORMS])
 def test_a_missing_or_damaged_file_says_to_install_again(fault, monkeypatch, tmp_path):
     shutil.copytree(Path(data.__file__).parent / "digits", tmp_path / "digits")
     monkeypatch.setattr(data, "files", lambda package: tmp_path)
     assert len(mnist_full().train_x) == 60_000
     bad = tmp_path / "digits" / "valid_x.npy"
     content = bad.read_bytes()
+    table = np.load(bad)
     bad.unlink()
-    if fault != "missing":
+    form, reason = FORMS.get(fault, (None, ""))
+    if form:
+        np.save(bad, form(table))
+    elif fault != "missing":
         cut = content[: len(content) // 2]
         bad.write_bytes({"cut off": cut, "empty": b"", "junk": b"junk" * 999}[fault])
     for read in (mnist_full, mnist_sample):
         says = refused(read)
         assert str(bad) in says and says.endswith("Install mnist_basics again.")
+        assert re.search(reason, says)
 
 
 # The folder of pictures
@@ -142,14 +158,11 @@ def written(tmp_path_factory):
     """The folder of pictures, written by two processes at once into one cache."""
     cache = tmp_path_factory.mktemp("home") / "cache"
     code = "from mnist_basics.data import sample_folder; print(sample_folder())"
-    start = {
-        "env": os.environ | {"MNIST_BASICS_CACHE": str(cache)},
-        "encoding": "utf-8",
-    }
+    start = {"env": os.environ | {"MNIST_BASICS_CACHE": str(cache)}, "text": True}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-c", code]
     both = [subprocess.Popen(command, **start, **pipes) for _ in range(2)]
-    said = [process.communicate() for process in both]
+    said = [process.communicate(timeout=120) for process in both]
     assert said[0] == said[1] and said[0][1] == "", said
     return Path(said[0][0].strip())
 
@@ -223,6 +236,24 @@ def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch):
     assert len(saved) == 100 and list(cache.iterdir()) == []
 
 
+def test_a_killed_process_leaves_nothing_for_long(cache):
+    code = (
+        "import os, signal; from PIL import Image; from mnist_basics import data;"
+        "save, saved = Image.Image.save, []\n"
+        "def die(*arguments):\n"
+        "    save(*arguments); saved.append(1)\n"
+        "    len(saved) == 100 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Image.Image.save = die; data.sample_folder()"
+    )
+    process = subprocess.run([sys.executable, "-c", code], env=os.environ)
+    assert process.returncode == -signal.SIGKILL
+    [left] = cache.iterdir()
+    assert len(list(left.rglob("*.png"))) == 100
+    with written_whole(cache / "another") as new:
+        new.touch()
+    assert [file.name for file in cache.iterdir()] == ["another"]
+
+
 @pytest.mark.parametrize("below", [".", "further/down"])
 def test_a_cache_that_cannot_be_written_is_one_sentence(below, cache):
     cache.write_text("a file, in the place of the folder", encoding="utf-8")
@@ -232,15 +263,42 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(below, cache):
     assert cache.read_text(encoding="utf-8") == "a file, in the place of the folder"
 
 
-@pytest.mark.parametrize("name", ["mnist_sample-1", "mnist_sample-1/thesis.txt"])
+@pytest.mark.parametrize("name", ["", "/thesis.txt", "/train/3/7.png", "/labels.csv"])
 def test_something_else_in_its_place_is_left_alone(name, cache):
-    (cache / name).parent.mkdir(parents=True)
-    (cache / name).write_text("years of work", encoding="utf-8")
+    file = cache / f"mnist_sample-1{name}"
+    file.parent.mkdir(parents=True)
+    file.write_text("years of work", encoding="utf-8")
     before = sorted(cache.rglob("*"))
     says = refused(sample_folder)
     assert says.startswith(f"{cache}/mnist_sample-1 is not as we wrote it")
     assert sorted(cache.rglob("*")) == before
-    assert (cache / name).read_text(encoding="utf-8") == "years of work"
+    assert file.read_text(encoding="utf-8") == "years of work"
+
+
+@pytest.mark.parametrize("target", ["nowhere", "mnist_sample-1", None])
+def test_a_link_or_an_empty_folder_in_its_place_is_left_alone(target, cache):
+    cache.mkdir()
+    place = cache / "mnist_sample-1"
+    if target:
+        place.symlink_to(target)
+    else:
+        place.mkdir()
+    before = place.lstat().st_ino
+    assert f"{place} is not as we wrote it" in refused(sample_folder)
+    assert list(cache.iterdir()) == [place] and place.lstat().st_ino == before
+
+
+def test_what_somebody_puts_beside_the_pictures_stays(written, monkeypatch):
+    monkeypatch.setenv("MNIST_BASICS_CACHE", str(written.parent))
+    notes = [written / "notes.txt", written.parent / "mnist_sample" / "notes.txt"]
+    notes[1].parent.mkdir()
+    for file in notes:
+        file.write_text("mine", encoding="utf-8")
+    assert sample_folder() == written
+    for file in notes:
+        assert file.read_text(encoding="utf-8") == "mine"
+        file.unlink()
+    notes[1].parent.rmdir()
 
 
 def test_a_folder_that_lost_a_picture_is_noticed(written, monkeypatch):
@@ -249,16 +307,6 @@ def test_a_folder_that_lost_a_picture_is_noticed(written, monkeypatch):
     assert f"{written} is not as we wrote it" in refused(sample_folder)
     lost.rename(written / "train/3/7.png")
     assert sample_folder() == written
-
-
-def test_the_home_of_the_user_is_understood_and_that_of_nobody(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("MNIST_BASICS_CACHE", "~/digits")
-    assert data.cache_folder() == tmp_path / "digits"
-    monkeypatch.setenv("MNIST_BASICS_CACHE", "~nosuchuser/digits")
-    assert data.cache_folder() == Path("~nosuchuser/digits")
-    monkeypatch.setenv("MNIST_BASICS_CACHE", "")
-    assert data.cache_folder().name == "mnist_basics"
 
 
 # Other people's pictures
@@ -291,7 +339,6 @@ def test_what_is_no_picture_and_no_label_is_ignored(pictures):
     for name in ("train/drafts", "train/.ipynb_checkpoints", "valid/-3", "test/3"):
         (pictures / name).mkdir(parents=True)
         shutil.copy(pictures / "train/3/9.png", pictures / name)
-    (pictures / "train/4").write_text("a file, not a folder", encoding="utf-8")
     (pictures / "train/5").mkdir()
     assert_same(read_folder(pictures), before)
 
@@ -340,20 +387,56 @@ def test_a_picture_that_would_fill_the_memory_is_named(pictures, monkeypatch):
     assert "cannot be read as a picture" in refused(read_folder, pictures)
 
 
-@pytest.mark.parametrize("fault", ["nothing", "no valid", "only words", "empty labels"])
-def test_a_folder_without_pictures_is_named_with_what_is_expected(fault, pictures):
-    missing = pictures / ("train" if fault == "nothing" else "valid")
-    if fault == "nothing":
-        shutil.rmtree(pictures)
-    elif fault == "no valid":
-        shutil.rmtree(missing)
-    elif fault == "only words":
-        (missing / "3").rename(missing / "three")
-    else:
-        for file in (missing / "3").iterdir():
-            file.unlink()
+def emptied(valid):
+    for file in (valid / "3").iterdir():
+        file.unlink()
+
+
+def replaced(folder, put):
+    shutil.rmtree(folder)
+    put(folder)
+
+
+LISTING = {  # what is done to valid/, and what is said, besides what is expected
+    "nothing there": (lambda valid: shutil.rmtree(valid.parent), "train cannot be li"),
+    "no valid": (shutil.rmtree, "valid cannot be listed (No such file"),
+    "a file valid": (lambda v: replaced(v, Path.touch), "listed (Not a directory"),
+    "only words": (lambda v: (v / "3").rename(v / "three"), "no picture in"),
+    "empty labels": (emptied, "no picture in"),
+    "a file 3": (lambda v: replaced(v / "3", Path.touch), "3 cannot be listed (Not"),
+    "a link to nowhere": (lambda v: (v / "5").symlink_to("nowhere"), "5 cannot be li"),
+    "a link to itself": (lambda v: (v / "5").symlink_to("5"), "5 cannot be listed (T"),
+    "too large a label": (
+        lambda v: (v / "3").rename(v / "99999999999999999999"),
+        "valid/99999999999999999999 is too large a label.",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", LISTING)
+def test_a_folder_that_cannot_be_listed_is_named_with_what_is_expected(fault, pictures):
+    damage, reason = LISTING[fault]
+    damage(pictures / "valid")
     says = refused(read_folder, pictures)
-    assert f"no picture in {missing}." in says and "a folder for each label" in says
+    assert str(pictures) in says and reason in says
+    assert says.endswith(
+        "Expected a folder for each label, such as 3, with PNGs in it."
+    )
+
+
+def test_a_label_that_cannot_be_learned_is_named(pictures):
+    (pictures / "valid" / "5").mkdir()
+    shutil.copy(pictures / "valid/3/1.png", pictures / "valid/5")
+    says = refused(read_folder, pictures)
+    assert f"{pictures} has images of 5 to validate with, but none to train on" in says
+    (pictures / "train" / "5").mkdir()
+    shutil.copy(pictures / "valid/3/1.png", pictures / "train/5")
+    assert read_folder(pictures).valid_y.tolist() == [3, 3, 3, 5]
+
+
+def test_the_home_of_the_user_is_understood(pictures, monkeypatch):
+    monkeypatch.setenv("HOME", str(pictures.parent))
+    assert_same(read_folder(f"~/{pictures.name}"), read_folder(pictures))
 
 
 # Other people's IDX files
@@ -442,6 +525,12 @@ def test_an_idx_file_that_is_not_there_is_named(fault, idx):
         bad.mkdir()
     says = refused(read_idx, idx)
     assert says.startswith(f"{bad} cannot be read") and "unpacked?" in says
+
+
+def test_a_label_of_t10k_alone_is_named(idx):
+    labels = struct.pack(">2I", 2049, 20) + bytes([77] * 20)
+    (idx / "t10k-labels-idx1-ubyte").write_bytes(labels)
+    assert f"{idx} has images of 77 to validate with" in refused(read_idx, idx)
 
 
 @pytest.mark.parametrize("count", [0, 29, 31])

@@ -41,7 +41,9 @@ def test_the_device_can_be_chosen(machine, monkeypatch):
     assert default_device() == torch.device("cuda"), "an empty one counts as unset"
 
 
-@pytest.mark.parametrize("wrong", ["abacus", "cuda:99", "meta"])
+@pytest.mark.parametrize(
+    "wrong", ["abacus", "cuda:99", "meta", "hpu", "xpu", "CPU", "cpu:x"]
+)
 def test_a_device_of_no_use_is_named(wrong, monkeypatch):
     monkeypatch.setenv("MNIST_BASICS_DEVICE", wrong)
     for choose in (default_device, lambda: usable_device(wrong)):
@@ -53,3 +55,14 @@ def test_a_device_of_no_use_is_named(wrong, monkeypatch):
 
 def test_a_device_may_be_given_as_one():
     assert usable_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("error", [KeyError(), MemoryError("a long story " * 99)])
+def test_whatever_a_device_raises_is_one_short_sentence(error, monkeypatch):
+    def zeros(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(torch, "zeros", zeros)
+    with pytest.raises(ValueError, match="'npu' cannot be used here") as sentence:
+        usable_device("npu")
+    assert len(str(sentence.value)) < 300

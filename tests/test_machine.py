@@ -3,6 +3,7 @@
 import os
 import platform
 
+import pytest
 import torch
 
 from mnist_basics.workshop import machine
@@ -22,8 +23,20 @@ def test_the_machine_is_described():
     assert describe_machine(torch.device("cpu")) == text
 
 
-def test_another_device_is_named_first():
+def test_another_device_is_named_first(monkeypatch):
+    monkeypatch.setattr(machine, "usable_device", torch.device)
     assert describe_machine("meta").startswith("meta, with ")
+
+
+def test_a_device_of_no_use_is_named():
+    with pytest.raises(ValueError, match="'abacus' cannot be used here"):
+        describe_machine("abacus")
+
+
+def test_a_name_in_no_known_writing_is_read_all_the_same(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_bytes(b"model name : Abacus\xff 3\n")
+    monkeypatch.setattr(machine, "Path", lambda name: tmp_path / "cpuinfo")
+    assert "Abacus\ufffd 3, " in describe_machine("cpu")
 
 
 def test_where_there_is_no_cpuinfo_python_is_asked(monkeypatch, tmp_path):

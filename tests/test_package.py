@@ -81,7 +81,7 @@ print(DigitPad._esm.endswith("render };\\n"), DigitPad._css.split()[0])
 """
 
 
-def test_what_is_installed_works_without_the_checkout(site, tmp_path):
+def test_what_is_installed_works_without_the_checkout(site, tmp_path, settings):
     names = [name for name in packaged(ROOT) if name.endswith(".py")]
     names = [n.removesuffix(".py").replace(os.sep, ".") for n in names]
     modules = ", ".join(n.removesuffix(".__init__") for n in names)
@@ -94,8 +94,13 @@ def test_what_is_installed_works_without_the_checkout(site, tmp_path):
     assert home == f"{site}/mnist_basics/__init__.py {site}/mnist_basics/data.py"
     assert digits == "Digits(60,000 to train on, 10,000 to validate with)"
     assert "widget-view+json" in views and front_end == "True .digit-pad"
-    script = [site / "bin" / "mnist-basics", "--help"]
-    assert "Usage" in subprocess.run(script, stdout=subprocess.PIPE, **where).stdout
+    for way in (
+        [site / "bin" / "mnist-basics"],
+        [sys.executable, "-m", "mnist_basics"],
+    ):
+        command = [*way, "--version"]
+        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, **where)
+        assert result.stdout == f"mnist-basics {settings['version']}\n"
 
 
 def read(file):

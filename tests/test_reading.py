@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_basics.workshop.reading import DataError, read_idx_file, read_picture
+from mnist_basics.workshop.reading import (
+    DataError,
+    expect_known,
+    expect_table,
+    list_pictures,
+    read_idx_file,
+    read_picture,
+)
 
 
 def idx(kind, *shape, content=None):
@@ -23,6 +30,55 @@ def test_another_picture_is_named_with_its_kind(mode, size, tmp_path):
     Image.new(mode, size).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=f"a.png is {size[0]}×28 in mode {mode}"):
         read_picture(tmp_path / "a.png")
+
+
+def test_a_picture_that_may_not_be_read_is_named_once(monkeypatch, tmp_path):
+    (tmp_path / "a.png").symlink_to("a.png")
+    with pytest.raises(DataError) as error:
+        read_picture(tmp_path / "a.png")
+    says = str(error.value)
+    assert "a.png cannot be read as a picture (Too many levels" in says
+    assert says.count("a.png") == 1
+
+
+def test_a_picture_that_does_not_fit_is_not_even_unpacked(tmp_path, monkeypatch):
+    Image.new("1", (3000, 3000)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "load", lambda *a: pytest.fail("unpacked"))
+    with pytest.raises(DataError, match="a.png is 3000×3000 in mode 1"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_pictures_come_by_label_then_by_name_and_nothing_hidden(tmp_path):
+    for name in ("12/9.png", "3/10.png", "3/9.png", "3/.DS_Store", "words/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [str(file.relative_to(tmp_path)) for file in list_pictures(tmp_path)]
+    assert names == ["3/10.png", "3/9.png", "12/9.png"]
+
+
+@pytest.mark.parametrize("label, large", [(2**63 - 1, False), (2**63, True)])
+def test_a_label_must_fit_into_int64(label, large, tmp_path):
+    file = tmp_path / str(label) / "1.png"
+    file.parent.mkdir()
+    file.touch()
+    if large:
+        with pytest.raises(DataError, match=f"{label} is too large a label"):
+            list_pictures(tmp_path)
+    else:
+        assert list_pictures(tmp_path) == [file]
+
+
+def test_a_table_must_be_of_its_form():
+    expect_table(np.zeros((2, 3), np.uint8), 2, 3)
+    for table in (np.zeros((3, 2), np.uint8), np.zeros((2, 3), np.int64)):
+        with pytest.raises(ValueError, match=r"expected uint8 \[2, 3\]"):
+            expect_table(table, 2, 3)
+
+
+def test_labels_of_valid_must_be_known_from_train():
+    expect_known("here", np.array([3, 3, 7]), np.array([3]))
+    with pytest.raises(DataError, match="here has images of 5 .* none to train on"):
+        expect_known("here", np.array([3, 7]), np.array([7, 9, 5]))
 
 
 def test_what_is_no_picture_is_named(tmp_path):

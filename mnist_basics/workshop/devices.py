@@ -5,6 +5,7 @@ __all__ = ['usable_device', 'default_device']
 
 # %% ../../nbs/workshop/devices.ipynb #d9d017e6
 import os
+import textwrap
 
 import torch
 
@@ -15,8 +16,8 @@ def usable_device(name: str | torch.device) -> torch.device:
         there = torch.zeros(1, device=name)
         there.cpu()
         return there.device
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        why = str(error).splitlines()[0]
+    except Exception as error:  # each kind of device has its own
+        why = textwrap.shorten(str(error), 150, placeholder=" …")
         raise ValueError(
             f"The device {str(name)!r} cannot be used here ({why}). Choose 'cpu', "
             "'cuda' or 'mps', or leave MNIST_BASICS_DEVICE unset."

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from .devices import default_device
+from .devices import default_device, usable_device
 
 # %% ../../nbs/workshop/machine.ipynb #39d20b15
 def _processor():
     "The name of the processor, as far as the system tells."
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         return next(
             s.split(":")[1].strip() for s in lines if s.startswith("model name")
         )
@@ -25,8 +25,10 @@ def _processor():
 
 # %% ../../nbs/workshop/machine.ipynb #1edd216d
 def describe_machine(device: torch.device | str | None = None) -> str:
-    "What a time was measured on; `device` is `default_device()` unless you name one."
-    device = torch.device(device) if device else default_device()
+    """What a time was measured on; `device` is `default_device()` unless you name one.
+
+    `ValueError` for a device of no use here."""
+    device = usable_device(device) if device else default_device()
     place = "" if device.type == "cpu" else f"{device.type}, with "
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
