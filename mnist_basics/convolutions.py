@@ -80,6 +80,7 @@ def class_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
 
     Logits [N,n_out], targets int64 [N]. `ValueError` if the shapes do not fit."""
     checks.has_axes("N, n_out", predictions=predictions)
+    checks.whole_number(2, n_out=predictions.shape[1])
     answers = predictions.argmax(1)
     checks.same_shape(answers=answers, targets=targets)
     return (answers == targets).float().mean()

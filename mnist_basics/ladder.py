@@ -5,6 +5,7 @@ __all__ = ['RUNGS', 'ask_rows', 'ask_images', 'SoftSimilarity', 'train_similarit
            'TrainedRung', 'climb', 'check_rungs', 'ladder', 'draw_ladder', 'trained_rung']
 
 # %% ../nbs/15_ladder.ipynb #eed2eda2
+import inspect
 import time
 from functools import partial
 from importlib.resources import files
@@ -27,6 +28,7 @@ from .pixel_similarity import PixelSimilarity
 from .resnet18 import resnet18
 from .sgd import gradient_descent
 from .two_layer_net import simple_net
+from .workshop import checks
 from .workshop.devices import default_device, usable_device
 from .workshop.keeping import fingerprint, kept
 
@@ -143,7 +145,9 @@ class TrainedRung(NamedTuple):
 
     def log_odds(self, images: torch.Tensor) -> torch.Tensor:
         "For float images `[N,28,28]` in 0..1: `[N]`, above 0 for a 3; on the CPU."
-        device = next(iter(self.model.state_dict().values())).device
+        checks.has_axes("N, rows, columns", images=images)
+        checks.floating_point(images=images)
+        device = next(iter(self.model.state_dict().values()), images).device
         with torch.set_grad_enabled(images.requires_grad):
             return self.rung.ask(self.model, images.to(device)).cpu()
 
@@ -159,14 +163,14 @@ def climb(name: str, digits: Digits | None = None, device=None, seed=42) -> Trai
     device = usable_device(device) if device else default_device()
     torch.manual_seed(seed)
     start, rung = time.perf_counter(), RUNGS[name]
-    model = rung.train(rung.build(), digits, device, seed).eval()
-    trained = TrainedRung(rung, model, {})
+    model = rung.train(rung.build(), digits, device, seed)
+    checks.is_a(nn.Module, **{f"What train of {name!r} returns": model})
+    trained = TrainedRung(rung, model.eval(), {})
     predictions = torch.where(trained.log_odds(digits.valid_x / 255) > 0, 3, 7)
     targets = digits.valid_y
-    numbers = list(model.parameters()) or list(model.buffers())
     trained.row.update(
         rung=name,
-        parameters=sum(number.numel() for number in numbers),
+        parameters=sum(n.numel() for n in list(model.parameters()) or model.buffers()),
         accuracy=rung.metric(predictions, targets).item(),
         errors=(predictions != targets).sum().item(),
         images=len(targets),
@@ -221,6 +225,16 @@ def draw_ladder(table: pd.DataFrame) -> Figure:
     return fig
 
 # %% ../nbs/15_ladder.ipynb #408582a7
+def _source(part):
+    "What a part of a rung is made from; of what has no source, what it is."
+    if isinstance(part, partial):
+        return f"{_source(part.func)} {part.args} {part.keywords}"
+    try:
+        return inspect.getsource(part)
+    except (OSError, TypeError):
+        return f"{part} {id(part)}"
+
+
 def trained_rung(name: str, digits: Digits | None = None, seed=42) -> TrainedRung:
     "A rung on the CPU, in evaluation mode: kept from before, or trained now and kept."
     [name] = check_rungs([name])
@@ -230,11 +244,10 @@ def trained_rung(name: str, digits: Digits | None = None, seed=42) -> TrainedRun
         trained = climb(name, digits, seed=seed)
         return {"model": trained.model.state_dict(), "row": trained.row}
 
-    code = sorted(files("mnist_basics").glob("*.py"))
+    code = [file.read_bytes() for file in sorted(files("mnist_basics").glob("*.py"))]
+    code += [_source(part) for part in rung if callable(part)]
     data = fingerprint(*vars(digits).values())
-    made_from = fingerprint(
-        data, name, str(seed), *[file.read_bytes() for file in code]
-    )
+    made_from = fingerprint(data, name, str(seed), *code)
     with torch.random.fork_rng():
         file = f"rung-{name.replace(' ', '_')}-{data[:8]}-{seed}.pt"
         state = kept(file, made_from, train)

@@ -16,7 +16,8 @@ from torch import nn
 
 from .linear_model import mnist_loss
 from .workshop import checks
-from .workshop.devices import default_device
+from .workshop.devices import default_device, usable_device
+from .workshop.listening import as_list, listeners, until_the_end
 from .workshop.progress import Progress
 from .workshop.saving import load_learner, save_learner
 
@@ -25,9 +26,8 @@ class BasicOptim:
     "Plain gradient descent: each parameter minus learning rate times gradient."
 
     def __init__(self, params: Iterable[torch.Tensor], lr: float):
-        self.param_groups = [
-            {"params": list(params), "lr": lr}
-        ]  # as PyTorch keeps them
+        params = checks.parameters(params)
+        self.param_groups = [{"params": params, "lr": lr}]  # as PyTorch keeps them
 
     @torch.no_grad()
     def step(self):
@@ -78,18 +78,22 @@ class Recorder(Callback):
         self.values = []  # for each epoch: [train_loss, valid_loss, *metrics]
         self.losses, self.lrs = [], []  # for each batch: training loss, learning rate
         self.seconds = []  # for each epoch: the time for training, without validation
+        self._losses = []  # those of this epoch, as they come
 
     def before_epoch(self, learn):
         self._start, self._losses, self._sizes = time.perf_counter(), [], []
 
     def after_loss(self, learn):
+        if not self._losses:
+            checks.can_learn(learn.loss)
         self._losses.append(learn.loss.detach())
         self._sizes.append(len(learn.xb))
         self.lrs.append(get_lr(learn.opt))
-        if len(self._losses) % 50 == 0:  # seldom: on a graphics processor, it waits
+        if len(self._losses) % 50 == 1:  # seldom: on a graphics processor, it waits
             self._checked_losses(learn)
 
     def after_train(self, learn):
+        checks.some_came(sum(self._sizes), "train")
         losses, sizes = self._checked_losses(learn), torch.tensor(self._sizes)
         self.train_loss = ((losses * sizes).sum() / sizes.sum()).item()
         self._seconds = time.perf_counter() - self._start
@@ -99,8 +103,8 @@ class Recorder(Callback):
         self.values.append([self.train_loss, *learn.figures])
         self.seconds.append(self._seconds)
         if not math.isfinite(learn.figures[0]):
-            what = f"validation loss became {learn.figures[0]}"
-            _give_up(what, learn.epoch, get_lr(learn.opt))
+            what = f"validation loss became {learn.figures[0]} in epoch {learn.epoch}"
+            checks.give_up(learn, what, self.lrs[-1], learn.dls.valid)
 
     def after_fit(self, learn):
         self._put_down()  # what an interrupted epoch has left
@@ -114,20 +118,16 @@ class Recorder(Callback):
         losses = torch.stack(self._losses).float().cpu()
         if not losses.isfinite().all():
             i = losses.isfinite().int().argmin().item()  # the first one
-            where, rate = f"{learn.epoch}, batch {i}", self.lrs[i - len(losses)]
-            _give_up(f"loss became {losses[i]}", where, rate)
+            what = f"loss became {losses[i]} in epoch {learn.epoch}, batch {i}"
+            rate, stepped = self.lrs[i - len(losses)], learn.epoch + i > 0
+            checks.give_up(learn, what, rate, learn.dls.train, stepped)
         return losses
-
-
-def _give_up(what, epoch, rate):
-    raise FloatingPointError(
-        f"The {what} in epoch {epoch}, at a learning rate of {rate:g}. Start again "
-        "with a new model and a smaller rate."
-    )
 
 # %% ../nbs/06_learner.ipynb #ad974724
 def set_lr(opt, lr: float, momentum: float | None = None):
-    "Change learning rate and momentum of an optimizer, ours, PyTorch's or fastai's."
+    """Change learning rate and momentum of an optimizer, ours, PyTorch's or fastai's.
+
+    They become the same in all groups of parameters, whatever these had before."""
     groups = opt.param_groups
     for group in groups:
         group["lr"] = lr
@@ -170,18 +170,25 @@ class OneCycle(Callback):
     at the start, at the highest rate and at the end."""
 
     def __init__(self, lr_max, div=25.0, div_final=1e5, moms=(0.95, 0.85, 0.95)):
+        checks.positive(lr_max=lr_max, div=div, div_final=div_final)
         lr_max = float(lr_max)
         self.rates, self.moms = (lr_max / div, lr_max, lr_max / div_final), moms
+        self._found = []
 
     def before_fit(self, learn):
-        self.momentum = get_momentum(learn.opt)
+        names = {"lr", "momentum", "mom", "betas"}
+        groups = learn.opt.param_groups
+        self._found = [{n: g[n] for n in names & g.keys()} for g in groups]
 
     def before_batch(self, learn):
         done = (learn.epoch + learn.batch / len(learn.dls.train)) / learn.epochs
         set_lr(learn.opt, one_cycle(done, *self.rates), one_cycle(done, *self.moms))
 
     def after_fit(self, learn):
-        set_lr(learn.opt, self.rates[1], self.momentum)
+        groups = learn.opt.param_groups
+        for group, found in zip(groups, self._found):
+            group.update(found)
+        learn.opt.param_groups = groups  # fastai hands out a copy
 
 # %% ../nbs/06_learner.ipynb #e7a10002
 @contextlib.contextmanager
@@ -210,41 +217,39 @@ class Learner:
         device: torch.device | str | None = None, progress: bool = True,
     ):  # fmt: skip
         self.dls, self.loss_func, self.opt_func, self.lr = dls, loss_func, opt_func, lr
+        self.metrics, self.recorder = as_list(metrics), Recorder()
+        checks.parts_of_learner(dls, model, [loss_func, *self.metrics])
         device = device or getattr(dls.train, "device", None) or default_device()
-        self.device = torch.device(device)
+        named = not isinstance(device, torch.device)
+        self.device = usable_device(device) if named else device
         self.model, self.opt = model.to(self.device), None
-        self.metrics = [metrics] if callable(metrics) else list(metrics)
-        self.recorder = Recorder()
-        self.cbs = [self.recorder, *cbs, *([Progress()] if progress else [])]
+        self.cbs = [self.recorder, *as_list(cbs), *([Progress()] if progress else [])]
 
     def fit(self, epochs: int, lr: float | None = None, cbs: Iterable[Callback] = ()):
-        """Train, at the Learner's own rate if no `lr` is given.
+        """Train, at the Learner's own rate if no `lr` is given, the same in all groups.
 
         `FloatingPointError` if the loss is lost, `ValueError` for bad arguments. After
         an error or Ctrl-C, what was learned stays, and so do the records."""
         lr = self.lr if lr is None else lr
         checks.whole_number(epochs=epochs)
         checks.positive(lr=lr)
-        lr = float(lr)  # a number of NumPy's could not be saved
         if self.opt is None:
-            self.opt = self.opt_func(list(self.model.parameters()), lr=lr)
-        set_lr(self.opt, lr)
-        self.epochs, self._listeners = epochs, [*self.cbs, *cbs]
-        self._call("before_fit")
-        try:
+            self.opt = self.opt_func(list(self.model.parameters()), lr=float(lr))
+        checks.trains(self.opt, self.model)
+        set_lr(self.opt, float(lr))  # a number of NumPy's could not be saved
+        self.epochs, self._listeners = epochs, listeners(EVENTS, self.cbs, cbs)
+        with until_the_end(self, self._listeners):
+            self._call("before_fit")
             for self.epoch in range(epochs):
                 self._call("before_epoch")
                 self._train()
                 self.figures = self.validate()
                 self._call("after_epoch")
-        finally:
-            self.opt.zero_grad()
-            self._call("after_fit")
 
     def fit_one_cycle(self, epochs: int, lr_max: float | None = None, cbs=()):
         "Train with a rate that rises to `lr_max` and falls again, as in `OneCycle`."
         lr_max = self.lr if lr_max is None else lr_max
-        self.fit(epochs, lr_max, [OneCycle(lr_max), *cbs])
+        self.fit(epochs, lr_max, [OneCycle(lr_max), *as_list(cbs)])
 
     def _train(self):
         "One epoch."
@@ -271,16 +276,14 @@ class Learner:
     @torch.no_grad()
     def validate(self, batches: Iterable | None = None) -> list[float]:
         "Loss and metrics on `batches` (default: `dls.valid`), each a mean over images."
+        batches = self.dls.valid if batches is None else batches
         sums, count = 0, 0
         with evaluating(self.model):
-            for xb, yb in self.dls.valid if batches is None else batches:
+            for xb, yb in checks.batches(batches):
                 preds, yb = self.model(xb.to(self.device)), yb.to(self.device)
-                figures = [f(preds, yb) for f in (self.loss_func, *self.metrics)]
-                figures = [torch.as_tensor(f, device=self.device) for f in figures]
-                sums = sums + len(xb) * torch.stack([f.float() for f in figures])
-                count += len(xb)
-        if count == 0:
-            raise ValueError("There is nothing to validate with: no batches.")
+                figures = checks.figures(preds, yb, self.loss_func, *self.metrics)
+                sums, count = sums + len(xb) * figures, count + len(xb)
+        checks.some_came(count, "validate")
         return (sums / count).tolist()
 
     @torch.no_grad()
@@ -288,18 +291,15 @@ class Learner:
         "Raw outputs for float images `[N,…]`, on the CPU. `ValueError` if they misfit."
         checks.floating_point(images=images)
         shape = getattr(self.dls.train, "x", images).shape[1:]
-        if images.shape[1:].numel() != shape.numel():
-            raise ValueError(
-                f"The model takes N images of shape {list(shape)}, not "
-                f"{list(images.shape)}. For a single image, use image[None]."
-            )
+        checks.many_of(shape, images)
         parts = images.reshape(len(images), *shape).split(1024)
+        dtype = next(self.model.parameters(), torch.zeros(0)).dtype
         with evaluating(self.model):
-            preds = [self.model(part.to(self.device).float()).cpu() for part in parts]
+            preds = [self.model(part.to(self.device, dtype)).cpu() for part in parts]
         return torch.cat(preds)
 
     def save(self, path: str | Path):
-        "Write model, optimizer, records and random numbers, to go on between two fits."
+        "Write model, optimizer, records, random numbers; not what callbacks remember."
         save_learner(self, path)
 
     def load(self, path: str | Path):

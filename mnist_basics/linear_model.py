@@ -11,7 +11,7 @@ import torch
 
 from .data import Digits
 from .workshop import checks
-from .workshop.devices import default_device
+from .workshop.devices import default_device, usable_device
 
 # %% ../nbs/05_linear_model.ipynb #d551b93d
 def as_rows(digits: Digits, split: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +29,8 @@ def init_params(size: int | tuple, std: float = 1.0, device=None) -> torch.Tenso
 
     `std` is their standard deviation; `device` is `default_device()` unless given."""
     size = (size,) if isinstance(size, int) else size
-    return (torch.randn(size, device=device or default_device()) * std).requires_grad_()
+    device = usable_device(device) if device else default_device()
+    return (torch.randn(size, device=device) * std).requires_grad_()
 
 # %% ../nbs/05_linear_model.ipynb #e3d5091c
 def linear(xb, weights, bias) -> torch.Tensor:
@@ -63,9 +64,10 @@ class Batches:
     `y` as `x`, and some."""
 
     def __init__(self, x, y, batch_size, shuffle=False, device=None, generator=None):
+        checks.is_a(torch.Tensor, x=x, y=y)
         checks.one_each(x=x, y=y)
         checks.whole_number(batch_size=batch_size)
-        self.device = torch.device(device) if device else default_device()
+        self.device = usable_device(device) if device else default_device()
         self.x, self.y = x.to(self.device), y.to(self.device)
         self.batch_size, self.shuffle = batch_size, shuffle
         if shuffle and generator is None:
@@ -98,6 +100,8 @@ def train_epoch(model: Callable, batches: Batches, lr: float, params: list):
     """One pass through all batches: gradient, step, clear.
 
     `batches` may be any source of (xb, yb); `params` are the tensors to train."""
+    checks.positive(lr=lr)
+    params = checks.parameters(params)
     for xb, yb in batches:
         calc_grad(xb, yb, model)
         for param in params:
@@ -112,4 +116,5 @@ def validate_epoch(model: Callable, batches: Batches) -> float:
     for xb, yb in batches:
         right = right + batch_accuracy(model(xb), yb) * len(xb)
         count += len(xb)
+    checks.some_came(count, "validate")
     return (right / count).item()

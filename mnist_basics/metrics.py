@@ -14,15 +14,13 @@ from .workshop import checks
 # %% ../nbs/03_metrics.ipynb #678e38ba
 def accuracy(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     "Share of right answers; two tensors `[N]`. `ValueError` unless the shapes agree."
-    checks.same_shape(predictions=predictions, targets=targets)
-    checks.one_each(predictions=predictions, targets=targets)
+    checks.answers(predictions=predictions, targets=targets)
     return (predictions == targets).float().mean()
 
 # %% ../nbs/03_metrics.ipynb #e17ab53f
 def balanced_accuracy(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     "Mean of the accuracies on each kind of target. Arguments and errors: `accuracy`."
-    checks.same_shape(predictions=predictions, targets=targets)
-    checks.one_each(predictions=predictions, targets=targets)
+    checks.answers(predictions=predictions, targets=targets)
     kinds = [targets == kind for kind in targets.unique()]
     shares = [accuracy(predictions[kind], targets[kind]) for kind in kinds]
     return torch.stack(shares).mean()
@@ -32,8 +30,7 @@ def confusion_matrix(predictions: torch.Tensor, targets: torch.Tensor) -> pd.Dat
     """Which digit was taken for which, and how often, among two int tensors `[N]`.
 
     A row for each right digit, a column for each answer. `ValueError` as `accuracy`."""
-    checks.same_shape(predictions=predictions, targets=targets)
-    checks.one_each(predictions=predictions, targets=targets)
+    checks.answers(predictions=predictions, targets=targets)
     right, taken = targets.tolist(), predictions.tolist()
     names = sorted({*right, *taken})
     table = pd.crosstab(pd.Series(right), pd.Series(taken))
@@ -46,8 +43,9 @@ def show_mistakes(images, predictions, targets, most: int = 16) -> Figure | None
 
     `predictions` and `targets`: digits `[N]`; `ValueError` unless there is one of each
     for each image. None, and a line that says so, if there are no mistakes."""
-    checks.same_shape(predictions=predictions, targets=targets)
+    checks.answers(predictions=predictions, targets=targets)
     checks.one_each(images=images, targets=targets)
+    checks.whole_number(most=most)
     wrong = (predictions != targets).nonzero().flatten()[:most]
     if len(wrong) == 0:
         print("No mistakes.")

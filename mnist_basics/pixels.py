@@ -21,7 +21,8 @@ def pixel_table(image, rows=slice(None), cols=slice(None)) -> Styler:
     """The numbers of an image, uint8 or float in 0..1, each cell as dark as its number.
 
     `rows` and `cols`: which of them. `ValueError` unless it is `[rows,columns]`."""
-    pixels = np.asarray(image)
+    checks.several(rows=rows, cols=cols)
+    pixels = checks.pixels(image)
     checks.has_axes("rows, columns", image=pixels)
     table = pd.DataFrame(pixels).iloc[rows, cols]
     name = f"{zlib.crc32(table.to_numpy().tobytes()):x}"  # the same HTML each time
@@ -38,12 +39,12 @@ def show_image(image, ax=None, title=None, cmap="Greys", limits=None) -> Axes:
 
     `ax`: where (default: a new figure). `limits`: the values shown as white and black
     (default: 0 and 255 for uint8, else 0 and 1). `ValueError` for any other shape."""
-    pixels = np.asarray(torch.as_tensor(image).detach().cpu())
+    pixels = checks.pixels(image)
     if pixels.ndim == 3 and len(pixels) in (1, 3):
         pixels = pixels.transpose(1, 2, 0)  # Matplotlib wants the colours last
     elif pixels.ndim != 2:
-        shape = f"{list(pixels.shape)} is not the shape of an image"
-        raise ValueError(f"{shape}: [rows, columns]. For several, use show_images.")
+        shape = f"{list(pixels.shape)} is not the shape of an image, [rows, columns]"
+        raise ValueError(f"{shape}. One: show_image(image). Several: show_images.")
     ax = ax or plt.subplots(figsize=(2.2, 2.2))[1]
     low, high = limits or (0, 255 if pixels.dtype == np.uint8 else 1)
     ax.imshow(pixels, cmap=cmap, vmin=low, vmax=high)
@@ -59,6 +60,8 @@ def show_images(
 
     `images`: `[N,rows,columns]` or a list of what `show_image` draws; it says what
     `cmap` and `limits` are. `ValueError` for no images, or not a title for each."""
+    checks.whole_number(columns=columns)
+
     height = size if titles is None else 1.2 * size
     titles = [None] * len(images) if titles is None else titles
     checks.one_each(images=images, titles=titles)

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from .pixel_similarity import PixelSimilarity
+from .workshop import checks
 
 # %% ../nbs/16_playground.ipynb #6e34c02e
 def distance_to_segment(start, end):
@@ -35,7 +36,7 @@ def draw_strokes(strokes, ink=1.0):
         raise ValueError(f"ink must be between 0 and 1, not {ink}.")
     image = torch.zeros(28, 28, dtype=torch.float64)
     for stroke in strokes:
-        if len(stroke) < 2:
+        if len(stroke) < 2 or any(np.shape(point) != (2,) for point in stroke):
             raise ValueError(f"A stroke needs two points (x, y), not {stroke!r}.")
         for start, end in zip(stroke, stroke[1:]):
             share = ((1.8 - distance_to_segment(start, end)) / 0.9).clamp(0, 1)
@@ -47,14 +48,16 @@ def centre_digit(pixels):
     """A digit as MNIST has it: 20 pixels long, its centre of mass on pixel (14, 14).
 
     A NumPy array, uint8 `[rows,columns]`, 255 = ink, becomes a tensor, uint8 `[28,28]`.
-    `ValueError` if there is no ink."""
-    image = Image.fromarray(pixels)
+    `ValueError` if there is no ink, or so little that it is lost when made smaller."""
+    image = Image.fromarray(checks.drawing(pixels))
     if image.getbbox() is None:
         raise ValueError("There is no ink in the image, so there is nothing to centre.")
     image = image.crop(image.getbbox())
     scale = 20 / max(image.size)
     size = [max(1, round(side * scale)) for side in image.size]
     box = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+    if not box.any():
+        raise ValueError("The ink is too fine: 20 pixels long, nothing is left of it.")
     sheet, corner = np.zeros((28, 28), np.uint8), []
     for axis, side in enumerate(box.shape):
         mass = box.sum(axis=1 - axis)
@@ -69,11 +72,7 @@ def prepare_drawing(pixels):
     """A drawing as MNIST has it: uint8 `[28,28]` becomes float32 `[28,28]` in 0..1.
 
     `ValueError` for an empty sheet, or for anything but uint8 `[28,28]`."""
-    pixels = np.asarray(pixels.cpu() if torch.is_tensor(pixels) else pixels)
-    if pixels.dtype != np.uint8 or pixels.shape != (28, 28):
-        found = f"{pixels.dtype} {list(pixels.shape)}"
-        raise ValueError(f"A drawing is uint8 [28, 28], 255 for full ink, not {found}.")
-    return centre_digit(pixels).float() / 255
+    return centre_digit(checks.drawing(pixels, 28, 28)).float() / 255
 
 # %% ../nbs/16_playground.ipynb #dd5d9a56
 def vote(rungs, image):
@@ -123,6 +122,8 @@ def gradient_at_input(rung, image):
 # %% ../nbs/16_playground.ipynb #235f7737
 def evidence(rung, image):
     "Why a trained rung votes as it does on an image `[28,28]`: a list of `Evidence`."
+    checks.floating_point(image=image)
+    checks.has_axes("rows, columns", image=image)
     model = rung.model
     if isinstance(model, PixelSimilarity):
         return distances_to_means(model, image)

@@ -106,4 +106,6 @@ def predict_shifted(learn: Learner, images: torch.Tensor, by: int = 1) -> torch.
     From float `[N,C,rows,columns]` to `[N,n_out]`, on the CPU; the model must return
     two logits or more. `ValueError` for other shapes or a `by` below 0."""
     shifts = _all_shifts(images, by).flatten(2, 3).unbind(2)
-    return torch.stack([learn.predict(shift).softmax(1) for shift in shifts]).mean(0)
+    preds = torch.stack([learn.predict(shift) for shift in shifts])
+    checks.whole_number(2, n_out=preds.shape[-1])
+    return preds.softmax(-1).mean(0)

@@ -67,4 +67,5 @@ def plot_descent(f, descent: Descent, title="", low=-4.0, high=4.0, ax=None) -> 
 def mse(preds: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     "Mean squared error of two float tensors. `ValueError` unless the shapes agree."
     checks.same_shape(preds=preds, targets=targets)
+    checks.floating_point(preds=preds)
     return ((preds - targets) ** 2).mean()

@@ -40,8 +40,9 @@ def compare(works: dict[str, Callable], repeat: int = 5, warmup: int = 1, device
     without a clock, then `repeat` times with one that waits for `device` (by default
     `default_device()`). `ValueError` without a function or a repetition."""
     checks.whole_number(repeat=repeat)
-    if not works:
-        raise ValueError("compare needs a function to time, or several.")
+    checks.whole_number(0, warmup=warmup)
+    if not works or not all(map(callable, getattr(works, "values", list)())):
+        raise ValueError('compare needs functions by name: {"a loop": loop, …}.')
     seconds = {name: [] for name in works}
     for turn in range(warmup + repeat):
         for name, work in works.items():

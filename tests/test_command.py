@@ -242,7 +242,7 @@ def test_ctrl_c_ends_it_quietly(rung):
 def test_a_full_disk_is_one_sentence(arguments):
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no disk that is always full")
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         result = subprocess.run(
             [*COMMAND, *arguments],
             stdout=full,

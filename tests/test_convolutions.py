@@ -143,6 +143,8 @@ def test_class_accuracy_takes_the_largest():
             class_accuracy(logits, wrong)
     with pytest.raises(ValueError, match=r"\[N, n_out\], not \[3\]"):
         class_accuracy(logits[:, 0], targets)
+    with pytest.raises(ValueError, match="n_out must be a whole number, 2 or more"):
+        class_accuracy(logits[:, :1], targets)
 
 
 def test_two_epochs_with_another_seed(digits):

@@ -7,11 +7,21 @@ from functools import partial
 import pandas as pd
 import pytest
 import torch
+from cells import as_a_cell
 from torch import nn
 
 from mnist_basics import ladder as module
 from mnist_basics.data import Digits, mnist_full
-from mnist_basics.ladder import RUNGS, Rung, climb, draw_ladder, ladder, trained_rung
+from mnist_basics.ladder import (
+    RUNGS,
+    Rung,
+    ask_rows,
+    climb,
+    draw_ladder,
+    ladder,
+    train_on_rows,
+    trained_rung,
+)
 from mnist_basics.pixel_similarity import PixelSimilarity
 
 COLUMNS = "rung parameters accuracy errors images seconds published device".split()
@@ -209,3 +219,71 @@ def test_random_numbers_go_on_as_if_nothing_had_been_drawn(trained, few):
         both(few)
         assert torch.rand(3).equal(expected)
     assert trained == QUICK
+
+
+def trained_in(epochs):
+    """A way to train, with the same name and another source each time."""
+    namespace = {}
+    code = f"""
+from mnist_basics.ladder import train_on_rows
+def train(model, digits, device, seed):
+    return train_on_rows(model, digits, device, seed, {epochs}, 0.1)
+"""
+    as_a_cell(code, namespace)
+    return namespace["train"]
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        (
+            partial(train_on_rows, epochs=1, lr=0.1),
+            partial(train_on_rows, epochs=9, lr=1),
+        ),
+        (trained_in(1), trained_in(9)),
+    ],
+)
+def test_a_rung_that_is_another_one_under_the_same_name_is_trained_anew(
+    first, second, few, monkeypatch, empty_cache
+):
+    weights = []
+    for train in (first, first, second, first):
+        rung = Rung("mine", partial(nn.Linear, 784, 1), train, ask_rows)
+        monkeypatch.setitem(RUNGS, "mine", rung)
+        weights.append(trained_rung("mine", few).model.weight)
+    assert weights[0].equal(weights[1]) and weights[0].equal(weights[3])
+    assert not weights[0].equal(weights[2])
+
+
+def test_a_rung_that_is_kept_is_not_trained_again_for_its_words(
+    few, monkeypatch, empty_cache
+):
+    trained = []
+
+    def train(model, digits, device, seed):
+        trained.append(seed)
+        return model
+
+    for published in (0.5, 0.6):
+        rung = Rung("mine", partial(nn.Linear, 784, 1), train, ask_rows, published)
+        monkeypatch.setitem(RUNGS, "mine", rung)
+        trained_rung("mine", few)
+    assert trained == [42]
+
+
+def test_a_rung_that_forgets_to_return_its_model_is_told(few, monkeypatch):
+    rung = Rung("mine", partial(nn.Linear, 784, 1), lambda *given: None, ask_rows)
+    monkeypatch.setitem(RUNGS, "mine", rung)
+    with pytest.raises(
+        ValueError, match="What train of 'mine' returns must be a .*None"
+    ):
+        climb("mine", few)
+
+
+def test_a_rung_without_parameters_can_be_climbed(few, monkeypatch):
+    def ink(model, images):
+        return images.mean((1, 2)) - 0.1
+
+    rung = Rung("ink", nn.Identity, lambda model, *given: model, ink)
+    monkeypatch.setitem(RUNGS, "ink", rung)
+    assert climb("ink", few).row["parameters"] == 0

@@ -1,5 +1,7 @@
 """05_linear_model: what its notebook does not check: order, bad input, PyTorch."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -70,11 +72,43 @@ def test_the_default_order_follows_the_global_seed():
         (0, 0, 2, "at least one of each"),
         (5, 5, 0, "batch_size must be a whole number"),
         (5, 5, 2.5, "batch_size must be a whole number"),
+        ((), (), 2, "at least one of each"),
     ],
 )
 def test_batches_refuse_what_makes_no_sense(x, y, size, says):
     with pytest.raises(ValueError, match=says):
         Batches(torch.zeros(x), torch.zeros(y), size)
+
+
+def test_batches_are_made_of_tensors_on_a_device_that_is_there():
+    x = torch.zeros(5, 3)
+    for wrong in (x.numpy(), x.tolist(), None):
+        with pytest.raises(ValueError, match="y must be a PyTorch Tensor, not"):
+            Batches(x, wrong, 2)
+    for call in (
+        lambda device: Batches(x, x, 2, device=device),
+        partial(init_params, 3),
+    ):
+        with pytest.raises(ValueError, match="device 'abacus' cannot be used"):
+            call(device="abacus")
+
+
+def test_an_epoch_trains_with_every_batch_and_names_what_it_cannot_use():
+    x, y = torch.randn(20, 3), torch.ones(20, 1)
+    batches = Batches(x, y, 5, device="cpu")
+    torch.manual_seed(0)
+    model, other = nn.Linear(3, 1), nn.Linear(3, 1)
+    other.load_state_dict(model.state_dict())
+    train_epoch(model, batches, 0.1, list(model.parameters()))
+    train_epoch(other, batches, 0.1, other.parameters())  # a generator
+    torch.testing.assert_close(model.state_dict(), other.state_dict(), rtol=0, atol=0)
+    for lr in (0, -1.0, float("nan"), "0.1"):
+        with pytest.raises(ValueError, match="lr must be a finite number above 0"):
+            train_epoch(model, batches, lr, model.parameters())
+    with pytest.raises(ValueError, match="Expected tensors to train.*not Parameter"):
+        train_epoch(model, batches, 0.1, model.weight)
+    with pytest.raises(ValueError, match="nothing to validate with: no batches"):
+        validate_epoch(model, iter([]))
 
 
 def test_validation_is_a_mean_over_images():

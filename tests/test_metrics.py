@@ -103,3 +103,17 @@ def test_show_mistakes_wants_an_answer_for_each_image():
         show_mistakes(images, targets, targets)
     with pytest.raises(ValueError, match="same shape"):
         show_mistakes(images, targets[:8, None], targets[:8])
+
+
+@pytest.mark.parametrize("metric", [accuracy, balanced_accuracy, confusion_matrix])
+def test_answers_are_tensors_of_one_axis(metric):
+    with pytest.raises(ValueError, match=r"must have the shape \[N\], not \[3, 1\]"):
+        metric(torch.zeros(3, 1), torch.zeros(3, 1))
+    with pytest.raises(ValueError, match="predictions must be a PyTorch Tensor"):
+        metric([3, 7], [3, 7])
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_no_mistakes_is_not_said_where_none_was_asked_for(most):
+    with pytest.raises(ValueError, match="most must be a whole number, 1 or more"):
+        show_mistakes(torch.zeros(2, 8, 8), torch.zeros(2), torch.ones(2), most)

@@ -25,9 +25,9 @@ EMPTY = torch.zeros(28, 28, dtype=torch.uint8)
 )
 def test_what_is_no_image_is_named_and_changes_nothing(wrong):
     pad = DigitPad(image=draw_strokes(A_SEVEN))
-    with pytest.raises(ValueError, match=r"uint8 \[28, 28\], not "):
+    with pytest.raises(ValueError, match=r"uint8 \[28, 28\], .*not "):
         pad.image = wrong
-    with pytest.raises(ValueError, match=r"uint8 \[28, 28\], not "):
+    with pytest.raises(ValueError, match=r"uint8 \[28, 28\], .*not "):
         DigitPad(image=wrong)
     assert pad.image.equal(draw_strokes(A_SEVEN))
 
@@ -122,9 +122,9 @@ def test_the_button_puts_a_validation_image_on_the_pad(digits, rungs):
     assert play.pad.image.equal(digits.valid_x[5])
 
 
-@pytest.mark.parametrize("number", [-1, 2038])
+@pytest.mark.parametrize("number", [-1, 2038, 1.5, "1"])
 def test_start_from_names_the_numbers_that_there_are(digits, rungs, number):
-    with pytest.raises(ValueError, match=f"0 to 2,037, not {number}"):
+    with pytest.raises(ValueError, match=f"0 to 2,037, not {number!r}"):
         Playground(rungs[:1], digits).start_from(number)
 
 
@@ -185,3 +185,5 @@ def test_a_gallery_writes_every_vote_below_its_drawing(digits):
     assert [label.get_text() for label in table.get_xticklabels()] == ["a", "b"]
     assert [label.get_text() for label in table.get_yticklabels()] == ["one", "two"]
     plt.close(fig)
+    with pytest.raises(ValueError, match="images and votes must be equally many"):
+        draw_gallery(digits.valid_x[:3] / 255, votes)

@@ -111,3 +111,19 @@ def test_pixel_table_takes_floats_and_names_a_bad_shape():
     assert "0.50" in pixel_table(torch.full((2, 2), 0.5)).to_html()
     with pytest.raises(ValueError, match=r"\[rows, columns\], not \[2, 28, 28\]"):
         pixel_table(torch.zeros(2, 28, 28))
+    for wrong in (4, (4, 10)):
+        with pytest.raises(ValueError, match=r"rows must be a choice, such as slice"):
+            pixel_table(torch.zeros(28, 28), wrong)
+    assert "0.00" in pixel_table(torch.zeros(2, 2, requires_grad=True)).to_html()
+
+
+def test_what_is_no_image_is_named():
+    for draw in (show_image, pixel_table):
+        for wrong in (None, "three.png"):
+            with pytest.raises(ValueError, match="An image is a tensor or an array"):
+                draw(wrong)
+    for columns in (0, 2.5):
+        with pytest.raises(ValueError, match="columns must be a whole number"):
+            show_images(torch.zeros(3, 8, 8), columns=columns)
+    with pytest.raises(ValueError, match=r"One: show_image\(image\)"):
+        show_images(torch.zeros(8, 8))

@@ -1,6 +1,7 @@
 """The brush, the preparation of a drawing, votes and their evidence: lesson 16."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -96,6 +97,21 @@ def test_an_empty_sheet_is_refused():
         prepare_drawing(torch.zeros(28, 28, dtype=torch.uint8))
 
 
+def test_ink_that_would_be_lost_is_refused():
+    dots = np.zeros((2000, 2000), np.uint8)
+    dots[0, 0] = dots[1999, 1999] = 255
+    with pytest.raises(ValueError, match="The ink is too fine"):
+        centre_digit(dots)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.ones((28, 28)), np.zeros((9, 9, 3), np.uint8), [[1, 2], [3, 4]]]
+)
+def test_only_a_drawing_can_be_centred(wrong):
+    with pytest.raises(ValueError, match=r"uint8 \[rows, columns\], .*not "):
+        centre_digit(wrong)
+
+
 # -- the brush
 
 
@@ -109,8 +125,9 @@ def test_the_brush_is_full_within_and_empty_beyond():
 
 
 def test_strokes_that_cannot_be_drawn_are_refused():
-    with pytest.raises(ValueError, match="two points"):
-        draw_strokes([[(1, 1)]])
+    for wrong in ([[(1, 1)]], SEVEN[0], [[(1, 1, 1), (2, 2, 2)]], "a 3"):
+        with pytest.raises(ValueError, match="two points"):
+            draw_strokes(wrong)
     with pytest.raises(ValueError, match="between 0 and 1, not 2.0"):
         draw_strokes(SEVEN, ink=2.0)
 
@@ -133,6 +150,18 @@ def test_a_vote_is_a_probability_for_each_rung(digits, rungs):
         assert votes.shape == (5,) and votes.dtype == torch.float32
         odds = torch.stack([rung.log_odds(image[None])[0] for rung in rungs])
         torch.testing.assert_close(votes, 1 / (1 + (-odds).exp()))
+
+
+def test_images_that_no_rung_can_judge_are_named(digits, rungs):
+    image = digits.images("valid", 7)[0]
+    for rung in rungs:
+        for ask in (partial(evidence, rung), partial(vote, [rung])):
+            with pytest.raises(ValueError, match="must be floating-point numbers"):
+                ask(digits.valid_x[0])
+            with pytest.raises(ValueError, match="must have the shape"):
+                ask(torch.stack([image, image]))
+        with pytest.raises(ValueError, match="not ndarray"):
+            rung.log_odds(image[None].numpy())
 
 
 def test_each_kind_of_model_has_its_own_evidence(digits, rungs):

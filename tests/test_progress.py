@@ -5,9 +5,10 @@ import io
 import subprocess
 import sys
 
+import pytest
 from small_nets import small
 
-from mnist_basics.learner import Learner
+from mnist_basics.learner import Callback, DataLoaders, Learner
 from mnist_basics.linear_model import batch_accuracy
 from mnist_basics.workshop import progress
 
@@ -75,3 +76,27 @@ def test_jupyter_gets_one_table_that_grows(monkeypatch):
     assert (
         shown[-1].count("<tr>") == 3 and shown[-1].count("<th>batch_accuracy</th>") == 2
     )
+
+
+def test_a_source_of_unknown_length_is_shown_too(monkeypatch, capsys):
+    class Source:
+        def __iter__(self):
+            return iter(dls.train)
+
+    dls, model = small()
+    for jupyter in (False, True):
+        monkeypatch.setattr(progress, "_in_jupyter", lambda: jupyter)
+        learn = Learner(DataLoaders(Source(), dls.valid), model)
+        learn.fit(2, lr=0.1)
+        assert len(learn.recorder.values) == 2
+
+
+def test_the_table_is_closed_when_it_could_not_begin(capsys):
+    class Stumbles(Callback):
+        def before_fit(self, learn):
+            raise RuntimeError("I cannot begin.")
+
+    learn = Learner(*small(), cbs=[Stumbles()])
+    with pytest.raises(RuntimeError, match="cannot begin") as raised:
+        learn.fit(1)
+    assert not hasattr(raised.value, "__notes__"), "the table heard of an end, too"

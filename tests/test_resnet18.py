@@ -142,6 +142,9 @@ def test_predict_shifted_is_the_mean_over_all_places():
     torch.testing.assert_close(predict_shifted(learn, x, by=1), expected)
     unmoved = learn.predict(x).softmax(1)
     torch.testing.assert_close(predict_shifted(learn, x, by=0), unmoved)
+    single = learner_of(x, nn.Sequential(nn.Flatten(), nn.Linear(81, 1)))
+    with pytest.raises(ValueError, match="n_out must be a whole number, 2 or more"):
+        predict_shifted(single, x)
 
 
 @pytest.mark.parametrize("by", [-1, 1.5])

@@ -1,5 +1,13 @@
 """Saving and loading a Learner: exact, refused where it does not fit, whole or not."""
 
+import copy
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 import torch
 from small_nets import OPTIMIZERS, assert_same_model, quiet, small
@@ -121,17 +129,21 @@ def test_saving_keeps_the_old_file_until_the_new_one_is_whole(tmp_path, monkeypa
     learn.save(tmp_path / "a.pt")
     before = (tmp_path / "a.pt").read_bytes()
 
-    for error in (OSError("No space left on device"), KeyboardInterrupt()):
+    for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
 
-        def half(state, path):
-            path.write_bytes(b"half")
+        def half(file, content):
+            with open(file, "wb") as out:
+                out.write(content[:99])
             raise error
 
-        monkeypatch.setattr(saving.torch, "save", half)
-        with pytest.raises(type(error)):
+        monkeypatch.setattr(saving.Path, "write_bytes", half)
+        with pytest.raises(type(error)) as raised:
             learn.save(tmp_path / "a.pt")
         assert (tmp_path / "a.pt").read_bytes() == before
         assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
+        if isinstance(error, OSError):
+            says = f"'{tmp_path / 'a.pt'}' cannot be written (No space left on device)."
+            assert str(raised.value) == says
 
 
 def test_a_file_with_records_missing_is_refused_and_changes_nothing(tmp_path):
@@ -142,7 +154,7 @@ def test_a_file_with_records_missing_is_refused_and_changes_nothing(tmp_path):
     torch.save(state, tmp_path / "b.pt")
     other = quiet(*small(seed=8))
     before = {key: value.clone() for key, value in other.model.state_dict().items()}
-    with pytest.raises(ValueError, match="b.pt is no file that Learner.save wrote"):
+    with pytest.raises(ValueError, match="b.pt is damaged, or no file that Learner"):
         other.load(tmp_path / "b.pt")
     after = dict(other.model.state_dict())
     torch.testing.assert_close(after, before, rtol=0, atol=0)
@@ -176,7 +188,7 @@ def test_what_could_not_be_read_back_is_not_kept(tmp_path):
     learn.save(tmp_path / "a.pt")
     before = (tmp_path / "a.pt").read_bytes()
     learn.recorder.values.append(np.float64(0.5))
-    with pytest.raises(ValueError, match="UnpicklingError"):
+    with pytest.raises(ValueError, match="a.pt is not written.*NumPy.*UnpicklingError"):
         learn.save(tmp_path / "a.pt")
     assert (tmp_path / "a.pt").read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
@@ -206,3 +218,163 @@ def test_spoiled_random_numbers_are_refused_and_change_nothing(tmp_path):
         other.load(tmp_path / "b.pt")
     after = dict(other.model.state_dict())
     torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
+# A file that was changed: refused before anything of the Learner is
+
+
+def is_as_before(learn):
+    """A function that tells whether a Learner, and the random numbers, still are."""
+    kept = [copy.deepcopy(vars(learn.recorder)), learn.opt, torch.get_rng_state()]
+    weights = copy.deepcopy(learn.model.state_dict())
+    order = learn.dls.train.generator.get_state()
+
+    def check():
+        assert vars(learn.recorder) == kept[0] and learn.opt is kept[1]
+        assert torch.get_rng_state().equal(kept[2])
+        assert learn.dls.train.generator.get_state().equal(order)
+        torch.testing.assert_close(learn.model.state_dict(), weights, rtol=0, atol=0)
+
+    return check
+
+
+def changed(*path, value=None):
+    """A change of a saved state: at this place another value, or nothing any more."""
+
+    def change(state):
+        for name in path[:-1]:
+            state = state[name]
+        if value is None:
+            del state[path[-1]]
+        else:
+            state[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *[changed(part) for part in sorted(saving.PARTS)],
+        *[changed(part, value=[1]) for part in sorted(saving.PARTS)],
+        *[changed("records", name) for name in saving.RECORDS],
+        changed("records", "lrs", value=3),
+        changed("records", "more", value=[]),
+        changed("more", value=1),
+        changed("model", "0.bias"),
+        changed("model", "0.bias", value=3),
+        changed("model", "0.bias", value=torch.zeros(9)),
+        changed("model", "more", value=torch.zeros(8)),
+        changed("random", "cpu", value="a"),
+        changed("random", "order", value=torch.zeros(5, dtype=torch.uint8)),
+        changed("optimizer", "param_groups"),
+        changed("optimizer", "param_groups", value=[{}]),
+        changed("optimizer", "state", value=3),
+    ],
+)
+def test_a_file_that_was_changed_is_refused_and_changes_nothing(change, tmp_path):
+    learn = quiet(*small(), opt_func=torch.optim.Adam)
+    learn.fit(1, lr=0.01)
+    learn.save(tmp_path / "a.pt")
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    change(state)
+    torch.save(state, tmp_path / "b.pt")
+    other = quiet(*small(seed=8), opt_func=torch.optim.Adam)
+    other.fit(1, lr=0.01)
+    check = is_as_before(other)
+    with pytest.raises(ValueError, match="b.pt"):
+        other.load(tmp_path / "b.pt")
+    check()
+    other.load(tmp_path / "a.pt")
+    assert_same_model(other.model, learn.model)
+
+
+@pytest.mark.parametrize("state", [[1, 2], {"0.weight": torch.zeros(3)}, 3])
+def test_a_file_of_another_program_is_refused(state, tmp_path):
+    torch.save(state, tmp_path / "theirs.pt")
+    with pytest.raises(ValueError, match="theirs.pt is damaged, or no file that"):
+        quiet(*small()).load(tmp_path / "theirs.pt")
+
+
+# Where to
+
+
+@pytest.fixture
+def learn():
+    return quiet(*small())
+
+
+def test_a_path_may_begin_at_home(learn, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    learn.save("~/new/a.pt")
+    assert (tmp_path / "new" / "a.pt").is_file()
+    learn.load("~/new/a.pt")
+
+
+def test_what_is_no_name_of_a_file_is_refused(learn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"mine")
+    for path in ("", ".", "..", "new/", "folder", "folder/", "file/a.pt", "a" * 300):
+        with pytest.raises(OSError, match="cannot be written") as raised:
+            learn.save(path)
+        assert str(raised.value).startswith(f"{path!r} cannot be written (")
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["file", "folder"]
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_what_is_no_file_is_not_replaced(learn, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe' cannot be written .*device"):
+        learn.save(tmp_path / "pipe")
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_link_stays_and_what_is_behind_it_is_replaced(learn, tmp_path):
+    learn.save(tmp_path / "real.pt")
+    before = (tmp_path / "real.pt").read_bytes()
+    try:
+        (tmp_path / "link.pt").symlink_to("real.pt")
+        (tmp_path / "ahead.pt").symlink_to("new/ahead.pt")
+    except OSError:
+        pytest.skip("no links here")
+    learn.fit(1)
+    for name in ("link.pt", "ahead.pt"):
+        learn.save(tmp_path / name)
+        assert (tmp_path / name).is_symlink()
+    assert (tmp_path / "real.pt").read_bytes() != before
+    assert (tmp_path / "new" / "ahead.pt").is_file()
+    quiet(*small()).load(tmp_path / "link.pt")
+
+
+def test_a_folder_where_one_may_not_write_is_named(learn, tmp_path, monkeypatch):
+    def refused(file, content):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(saving.Path, "write_bytes", refused)
+    with pytest.raises(OSError, match=r"a.pt' cannot be written \(Permission denied\)"):
+        learn.save(tmp_path / "a.pt")
+
+
+SAVE_OFTEN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from small_nets import quiet, small
+learn = quiet(*small(seed=int(sys.argv[3])))
+for _ in range(60):
+    learn.save(sys.argv[2])
+"""
+
+
+def test_several_may_save_to_one_place_at_once(learn, tmp_path):
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", SAVE_OFTEN, here, str(tmp_path / "a.pt")]
+    both = [subprocess.Popen([*command, str(seed)]) for seed in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(learn.save, [tmp_path / "a.pt"] * 60)) == [None] * 60
+    assert [process.wait() for process in both] == [0, 0]
+    learn.load(tmp_path / "a.pt")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]

@@ -16,7 +16,11 @@ from .devices import default_device, usable_device
 def _processor():
     "The name of the processor, as far as the system tells."
     try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        lines = (
+            Path("/proc/cpuinfo")
+            .read_text(encoding="utf-8", errors="replace")
+            .splitlines()
+        )
         return next(
             s.split(":")[1].strip() for s in lines if s.startswith("model name")
         )

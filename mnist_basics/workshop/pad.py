@@ -22,6 +22,7 @@ from PIL import Image
 from ..metrics import balanced_accuracy
 from ..pixels import show_image
 from ..playground import evidence, prepare_drawing, vote
+from . import checks
 from .figures import FOR_3_OR_7, SEVEN, THREE
 
 # %% ../../nbs/workshop/pad.ipynb #570b3507
@@ -51,12 +52,7 @@ class DigitPad(anywidget.AnyWidget):
 
     @traitlets.validate("image")
     def _valid(self, proposal):
-        value = proposal["value"]
-        image = value if torch.is_tensor(value) else np.asarray(value)
-        found = f"{image.dtype} {list(image.shape)}"
-        if found.removeprefix("torch.") != "uint8 [28, 28]":
-            raise ValueError(f"An image on the pad is uint8 [28, 28], not {found}.")
-        return torch.as_tensor(image).cpu().clone()
+        return torch.tensor(checks.drawing(proposal["value"], 28, 28))
 
     def __repr__(self):
         return f"DigitPad({(self.image > 0).sum()} of 784 pixels have ink)"
@@ -175,10 +171,8 @@ class Playground(ipywidgets.VBox):
     def start_from(self, number):
         "Put a validation image on the pad, 0 the first. `ValueError` if there is none."
         last = len(self.digits.valid_x) - 1
-        if not 0 <= number <= last:
-            raise ValueError(
-                f"The images have the numbers 0 to {last:,}, not {number}."
-            )
+        if number not in range(last + 1):
+            raise ValueError(f"There are images 0 to {last:,}, not {number!r}.")
         self.pad.image = self.digits.valid_x[number]
 
     def update(self):
@@ -225,6 +219,7 @@ def draw_gallery(images, votes):
     """Images `[N,28,28]`, and below each of them what every rung says, as a figure.
 
     `votes` has a row for each image and a column for each rung: how probable is a 3?"""
+    checks.one_each(images=images, votes=votes)
     fig = plt.figure(figsize=(1.1 * len(images), 4.6), layout="constrained")
     top = [f"drawing {i}" for i in range(len(images))]
     axes = fig.subplot_mosaic([top, ["votes"] * len(images)], height_ratios=[1, 3])

@@ -7,8 +7,11 @@ __all__ = ['Progress']
 import html
 import sys
 import time
+from operator import length_hint
 
 from tqdm import tqdm
+
+from .checks import name_of
 
 # %% ../../nbs/workshop/progress.ipynb #1de20306
 def _in_jupyter():
@@ -24,19 +27,19 @@ def _in_jupyter():
 class Progress:
     "One row for each epoch: in Jupyter a table, elsewhere lines; and a bar meanwhile."
 
+    handle = bar = None
+
     def before_fit(self, learn):
-        metrics = [_name_of(metric) for metric in learn.metrics]
+        metrics = [name_of(metric) for metric in learn.metrics]
         self.names = ["epoch", "train_loss", "valid_loss", *metrics, "time"]
         self.rows, self.handle, self.bar = [], None, None
         self.drawn = time.perf_counter()
         if _in_jupyter():
             self._draw(learn, 0)
         else:
-            hidden = (
-                None if sys.stderr is not None else True
-            )  # None: only in a terminal
-            batches = learn.epochs * len(learn.dls.train)
-            self.bar = tqdm(total=batches, leave=False, disable=hidden)
+            hidden = True if sys.stderr is None else None  # None: only in a terminal
+            batches = learn.epochs * length_hint(learn.dls.train)  # 0: not known
+            self.bar = tqdm(total=batches or None, leave=False, disable=hidden)
             tqdm.write("  ".join(f"{name:>10}" for name in self.names))
 
     def before_epoch(self, learn):
@@ -46,7 +49,10 @@ class Progress:
         if self.bar is not None:
             self.bar.update()
         elif time.perf_counter() - self.drawn > 0.5:
-            self._draw(learn, learn.epoch + (learn.batch + 1) / len(learn.dls.train))
+            share = (learn.batch + 1) / max(
+                length_hint(learn.dls.train), learn.batch + 1
+            )
+            self._draw(learn, learn.epoch + share)
 
     def after_epoch(self, learn):
         seconds = round(time.perf_counter() - self.start)
@@ -61,10 +67,11 @@ class Progress:
             tqdm.write("  ".join(cells))
 
     def after_fit(self, learn):
-        if self.bar is None:
-            self._draw(learn, learn.epochs)
-        else:
+        if self.bar is not None:
             self.bar.close()
+            self.bar = None  # it could not be copied with its Learner
+        elif self.handle is not None:
+            self._draw(learn, learn.epochs)
 
     def _draw(self, learn, done):
         "The table in Jupyter, with a bar above it until all epochs are done."
@@ -80,9 +87,3 @@ class Progress:
             self.handle = display(page, display_id=True)
         else:
             self.handle.update(page)
-
-# %% ../../nbs/workshop/progress.ipynb #578f152d
-def _name_of(function):
-    "What to call a function, a partial one, or an object that can be called."
-    function = getattr(function, "func", function)
-    return getattr(function, "__name__", type(function).__name__)

@@ -4,7 +4,10 @@
 __all__ = ['PARTS', 'RECORDS', 'save_learner', 'load_learner']
 
 # %% ../../nbs/workshop/saving.ipynb #efcb06d7
+import contextlib
+import io
 import os
+import secrets
 import warnings
 from pathlib import Path
 
@@ -49,34 +52,43 @@ def _state(learn):
 
 # %% ../../nbs/workshop/saving.ipynb #c5501516
 def save_learner(learn, path: str | Path):
-    "Write the state of `learn` to `path`; an older file stays until this one is whole."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    """Write the state of `learn` to `path`, whole or not at all.
+
+    `OSError` if that cannot be done: an older file stays as it was."""
+    state = io.BytesIO()
+    torch.save(_state(learn), state)
+    why = "has a number of NumPy's got into the records, or into the optimizer?"
+    _unpacked(state, f"{path} is not written, since it could not be read: {why}")
+    file = Path(os.path.realpath(os.path.expanduser(path)))
+    partial = file.with_name(f"{secrets.token_hex(8)}.partial")
     try:
-        torch.save(_state(learn), partial)
-        _read(partial)  # it must be possible to read it back
-        partial.replace(path)
+        if not os.path.basename(path) or (file.exists() and not file.is_file()):
+            raise OSError(0, "it is a folder or a device; name a file, as model.pt")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(state.getvalue())
+        partial.replace(file)
+    except OSError as error:
+        reason = f"{str(path)!r} cannot be written ({error.strerror})."
+        raise OSError(reason) from error
     finally:
-        partial.unlink(missing_ok=True)  # is there only if the writing failed
+        with contextlib.suppress(OSError):
+            partial.unlink()  # is there only if the writing failed
 
 # %% ../../nbs/workshop/saving.ipynb #42639fa1
-def _read(path):
-    "What `_state` returned; `ValueError` if the file is damaged or not one of ours."
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
+def _unpacked(state, says):
+    "What `_state` returned; `ValueError` that `says` so if it is not sound."
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        fits = set(state) == PARTS and set(state["records"]) == set(RECORDS)
-        for name in {"cpu", "order"} & set(state["random"]):
-            torch.Generator().set_state(state["random"][name])  # a sound one?
+        state.seek(0)
+        state = torch.load(state, map_location="cpu", weights_only=True)
+        records, random = state["records"], state["random"]
+        fits = state.keys() == PARTS and records.keys() == set(RECORDS)
+        fits &= all(isinstance(kept, list) for kept in records.values())
+        if not fits or not isinstance(state["model"], dict):
+            raise KeyError("its parts")
+        for name in {"cpu", "order"} & random.keys():
+            torch.Generator().set_state(random[name])  # a sound one?
     except Exception as error:  # junk can fail in any way
-        raise ValueError(
-            f"{path} is damaged, or no file that Learner.save wrote "
-            f"({type(error).__name__}). Load another one, or train anew."
-        ) from error
-    if not fits:
-        raise ValueError(f"{path} is no file that Learner.save wrote.")
+        raise ValueError(f"{says} ({type(error).__name__})") from error
     return state
 
 # %% ../../nbs/workshop/saving.ipynb #0b8fe7e0
@@ -108,7 +120,7 @@ def _restored_optimizer(learn, state, path):
     if state["optimizer"] is not None:
         try:
             opt.load_state_dict(state["optimizer"])
-        except (ValueError, KeyError) as error:
+        except Exception as error:
             message = f"The optimizer in {path} does not fit: {error}."
             raise ValueError(message) from error
     return opt
@@ -116,13 +128,16 @@ def _restored_optimizer(learn, state, path):
 # %% ../../nbs/workshop/saving.ipynb #ac370427
 def load_learner(learn, path: str | Path):
     "Go on where `save_learner` left off. `ValueError`, and no change, if it misfits."
-    path = Path(path)
-    state = _read(path)
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    says = f"{path} is damaged, or no file that Learner.save wrote; train anew"
+    state = _unpacked(io.BytesIO(file.read_bytes()), says)
     _check_model(learn.model.state_dict(), state["model"], path)
     opt = _restored_optimizer(learn, state, path)
     generators = _generators(learn)
-    vars(learn.recorder).update(state["records"])
     learn.model.load_state_dict(state["model"])
+    vars(learn.recorder).update(state["records"])
     learn.opt = opt
     for name in generators.keys() & state["random"].keys():
         generators[name][1](state["random"][name])
