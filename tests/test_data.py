@@ -276,7 +276,10 @@ def test_something_else_in_its_place_is_left_alone(name, cache):
 
 
 @pytest.mark.parametrize("target", ["nowhere", "mnist_sample-1", None])
-def test_a_link_or_an_empty_folder_in_its_place_is_left_alone(target, cache):
+def test_a_link_or_an_empty_folder_in_its_place_is_left_alone(
+    target, cache, monkeypatch
+):
+    monkeypatch.setattr(data, "_write_sample", lambda folder: pytest.fail("writes"))
     cache.mkdir()
     place = cache / "mnist_sample-1"
     if target:

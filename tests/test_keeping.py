@@ -256,7 +256,8 @@ def test_what_is_not_ours_stays(tmp_path):
     (tmp_path / mine).write_text("a file: we leave folders alone", encoding="utf-8")
     (tmp_path / "mnist_basics-x-elsewhere.partial").mkdir()  # of another machine
     (tmp_path / "mnist_basics-y-elsewhere.partial").mkdir()
-    os.utime(tmp_path / "mnist_basics-y-elsewhere.partial", (0, 0))  # very old
+    for name in ("mnist_basics-y-elsewhere.partial", "iso.partial"):
+        os.utime(tmp_path / name, (0, 0))  # very old
     before = {file.name for file in tmp_path.iterdir()}
     with written_whole(tmp_path / "ours") as new:
         new.write_text("new", encoding="utf-8")

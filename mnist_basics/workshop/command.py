@@ -304,9 +304,6 @@ def main():
     except OSError as error:
         if error.filename is not None:  # of a file: a mistake of ours
             raise
-        with contextlib.suppress(OSError):
-            says = f"mnist-basics: The output cannot be written ({error.strerror})."
-            typer.echo(says, err=True)
-        for stream in (1, 2):  # or Python tries once more at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        says = f"mnist-basics: The output cannot be written ({error.strerror})."
+        typer.echo(says, err=True)
         sys.exit(1)
