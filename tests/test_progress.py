@@ -1,5 +1,6 @@
 """The table while training: in a log file, in a terminal, in Jupyter."""
 
+import copy
 import functools
 import io
 import subprocess
@@ -53,6 +54,18 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch):
         "/32" in terminal.getvalue()
         and "100%" not in terminal.getvalue().splitlines()[-1].rsplit("\r", 1)[-1]
     )
+
+
+def test_a_learner_can_be_copied_after_a_bar(monkeypatch, tmp_path):
+    class Terminal(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+    with open(tmp_path / "terminal", "wb") as file:
+        monkeypatch.setattr(sys, "stderr", Terminal(file, encoding="utf-8"))
+        learn = Learner(*small())
+        learn.fit(1, lr=0.1)
+        copy.deepcopy(learn).fit(1, lr=0.1)
 
 
 def test_jupyter_gets_one_table_that_grows(monkeypatch):

@@ -305,6 +305,7 @@ def learn():
 
 
 def test_a_path_may_begin_at_home(learn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     learn.save("~/new/a.pt")

@@ -111,6 +111,15 @@ def test_nothing_to_compare_is_refused(works, repeat, says):
         compare(works, repeat)
 
 
+def test_what_cannot_be_timed_is_refused():
+    for works in ([int], {"a": int()}, int):
+        with pytest.raises(ValueError, match="compare needs functions by name"):
+            compare(works)
+    for warmup in (-1, "1"):
+        with pytest.raises(ValueError, match="warmup must be a whole number, 0 or"):
+            compare({"a": int}, warmup=warmup)
+
+
 def test_the_cpu_needs_no_waiting():
     synchronize("cpu")
     synchronize(torch.device("cpu"))
