@@ -143,7 +143,8 @@ def test_json_stays_pure_where_there_is_no_stderr():
         ("doctor", "--now"),
     ],
 )
-def test_wrong_use_ends_with_2(arguments):
+def test_wrong_use_ends_with_2(arguments, rung):
+    rung(lambda *arguments: pytest.fail("climbed"))
     result = invoke(*arguments)
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
 
