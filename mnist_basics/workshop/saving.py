@@ -4,14 +4,14 @@
 __all__ = ['PARTS', 'RECORDS', 'save_learner', 'load_learner']
 
 # %% ../../nbs/workshop/saving.ipynb #efcb06d7
-import contextlib
 import io
 import os
-import secrets
 import warnings
 from pathlib import Path
 
 import torch
+
+from .keeping import written_whole
 
 # %% ../../nbs/workshop/saving.ipynb #e583a5c6
 def _generators(learn):
@@ -60,19 +60,14 @@ def save_learner(learn, path: str | Path):
     why = "has a number of NumPy's got into the records, or into the optimizer?"
     _unpacked(state, f"{path} is not written, since it could not be read: {why}")
     file = Path(os.path.realpath(os.path.expanduser(path)))
-    partial = file.with_name(f"{secrets.token_hex(8)}.partial")
     try:
         if not os.path.basename(path) or (file.exists() and not file.is_file()):
             raise OSError(0, "it is a folder or a device; name a file, as model.pt")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(state.getvalue())
-        partial.replace(file)
+        with written_whole(file) as new:
+            new.write_bytes(state.getvalue())
     except OSError as error:
         reason = f"{str(path)!r} cannot be written ({error.strerror})."
         raise OSError(reason) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()  # is there only if the writing failed
 
 # %% ../../nbs/workshop/saving.ipynb #42639fa1
 def _unpacked(state, says):
