@@ -41,7 +41,8 @@ def compare(works: dict[str, Callable], repeat: int = 5, warmup: int = 1, device
     `default_device()`). `ValueError` without a function or a repetition."""
     checks.whole_number(repeat=repeat)
     checks.whole_number(0, warmup=warmup)
-    if not works or not all(map(callable, getattr(works, "values", list)())):
+    named = isinstance(works, dict) and works
+    if not named or not all(map(callable, works.values())):
         raise ValueError('compare needs functions by name: {"a loop": loop, …}.')
     seconds = {name: [] for name in works}
     for turn in range(warmup + repeat):
