@@ -50,8 +50,8 @@ def _load(name, *shape):
         table = np.load(file, mmap_mode="c")
         reading.expect_table(table, *shape)
     except Exception as error:  # a damaged file can fail in any way
-        message = f"{file} is missing or damaged ({error}). Install mnist_basics again."
-        raise DataError(message) from error
+        says = f"{file} is missing or damaged ({reading.why(error)})"
+        raise DataError(f"{says}. Install mnist_basics again.") from error
     return torch.from_numpy(table.astype(np.int64) if name.endswith("_y") else table)
 
 

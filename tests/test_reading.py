@@ -11,6 +11,7 @@ from mnist_basics.workshop.reading import (
     list_pictures,
     read_idx_file,
     read_picture,
+    why,
 )
 
 
@@ -79,6 +80,18 @@ def test_labels_of_valid_must_be_known_from_train():
     expect_known("here", np.array([3, 3, 7]), np.array([3]))
     with pytest.raises(DataError, match="here has images of 5 .* none to train on"):
         expect_known("here", np.array([3, 7]), np.array([7, 9, 5]))
+
+
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (OSError(2, "No such file", "/a/b"), "No such file"),
+        (ValueError("It is packed. If you trust it, unpack it."), "It is packed"),
+        (ValueError("cut off."), "cut off"),
+    ],
+)
+def test_of_what_others_say_the_part_that_helps(error, says):
+    assert why(error) == says
 
 
 def test_what_is_no_picture_is_named(tmp_path):
