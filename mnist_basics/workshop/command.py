@@ -227,23 +227,24 @@ def _check(rung, device):
 
 # %% ../../nbs/workshop/command.ipynb #d4f595c3
 @contextlib.contextmanager
-def _writing_into(out):
+def _writing(place):
     try:
         yield
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
-        why = str(error).split("] ")[-1].rstrip(".")
-        _end(f"Nothing can be written into {out} ({why}). Name another folder.")
+        why = getattr(error, "strerror", None) or str(error).rstrip(".")
+        _end(f"{place} cannot be written ({why}). Name another folder with --out.")
 
 
 def _places(out):
     "Where ladder.csv and ladder.png will stand; tried, but nothing is changed."
-    out = out.expanduser()
-    out.mkdir(parents=True, exist_ok=True)
+    with _writing(out):
+        out = out.expanduser()
+        out.mkdir(parents=True, exist_ok=True)
     places = [Path(os.path.realpath(out / f"ladder.{kind}")) for kind in ("csv", "png")]
     for place in places:
-        tempfile.TemporaryFile(dir=place.parent).close()
-        if os.path.lexists(place):
-            place.open("ab").close()
+        with _writing(place), tempfile.TemporaryFile(dir=place.parent):
+            if os.path.lexists(place):
+                place.open("ab").close()
     return places
 
 
@@ -251,9 +252,10 @@ def _save(table, places):
     from mnist_basics.ladder import draw_ladder
     from mnist_basics.workshop.keeping import written_whole
 
-    with written_whole(places[0]) as new:
+    csv, png = places
+    with _writing(csv), written_whole(csv) as new:
         table.to_csv(new, index=False)
-    with written_whole(places[1]) as new:
+    with _writing(png), written_whole(png) as new:
         draw_ladder(table).savefig(new, dpi=120, format="png")
 
 # %% ../../nbs/workshop/command.ipynb #a49421fc
@@ -286,15 +288,12 @@ def _ladder(
 ):
     "Train and examine every rung, and print the published figures beside ours."
     names, device = _check(rung, _prepare(device))
-    if out is not None:
-        with _writing_into(out):
-            places = _places(out)
+    places = _places(out) if out is not None else None
     table = _climb(names, device, seed)
     as_text = table.to_json(orient="records", indent=2) if as_json else _as_text(table)
     typer.echo(as_text)
-    if out is not None:
-        with _writing_into(out):
-            _save(table, places)
+    if places:
+        _save(table, places)
 
 # %% ../../nbs/workshop/command.ipynb #3fdf249a
 def main():
