@@ -255,10 +255,11 @@ def test_files_are_read_and_written_as_utf_8(file):
                 assert "utf-8" in ast.unparse(node).lower(), ast.unparse(node)
 
 
-def test_links_in_the_readme_lead_somewhere():
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["README", "CONTRIBUTING", "CHANGELOG"])
+def test_links_in_the_readme_and_its_neighbours_lead_somewhere(name):
+    text = (ROOT / f"{name}.md").read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#]+)\)", text)
-    assert targets
+    assert targets or name == "CHANGELOG"
     for target in targets:
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
