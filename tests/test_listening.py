@@ -1,12 +1,10 @@
 """Workshop room listening: who may listen, and that all hear of the end."""
 
-import sys
-
 import pytest
 import torch
 from small_nets import quiet, small
 
-from mnist_basics import learner as learner_module
+from mnist_basics import learner
 from mnist_basics.learner import Callback
 from mnist_basics.workshop.listening import as_list, listeners
 
@@ -89,45 +87,26 @@ def two_groups(params, lr):
     return torch.optim.SGD(groups, lr, momentum=0.9)
 
 
-def interrupted_at(place):
-    """Ctrl-C at the `place`th line of lesson 06; also, how many lines were run."""
-    callback, learn = Hears(), quiet(*small(n=128), opt_func=two_groups)
-    lines = 0
-
-    def in_a_function(frame, event, argument):
-        nonlocal lines
-        lines += event == "line"
-        if (
-            lines == place
-            and event == "line"
-            and "after_fit" not in frame.f_code.co_name
-        ):
-            raise KeyboardInterrupt
-        return in_a_function
-
-    def tracer(frame, event, argument):
-        here = frame.f_code.co_filename == learner_module.__file__
-        return in_a_function if here else None
-
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        learn.fit_one_cycle(2, 0.1, callback)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
-    return learn, callback, lines
+def ctrl_c(*arguments):
+    raise KeyboardInterrupt
 
 
-def test_ctrl_c_anywhere_is_heard_and_everything_put_back():
-    _, _, lines = interrupted_at(None)
-    assert 100 < lines < 1000
-    for place in range(1, lines, 5):
-        learn, callback, _ = interrupted_at(place)
-        if learn.opt is not None and hasattr(learn, "epoch"):
-            momenta = [group["momentum"] for group in learn.opt.param_groups]
-            assert callback.heard == 1 and momenta == [0.5, 0.9], place
-            rates = {group["lr"] for group in learn.opt.param_groups}
-            assert rates == {0.1}, place
-        learn.fit(1, 0.1)
+@pytest.mark.parametrize(
+    "place", [*learner.EVENTS[:-1], "forward", "loss_func", "step"]
+)
+def test_ctrl_c_anywhere_is_heard_and_everything_put_back(place, monkeypatch):
+    learn, callback, stop = (
+        quiet(*small(n=128), opt_func=two_groups),
+        Hears(),
+        Callback(),
+    )
+    learn.fit(1, 0.1)
+    homes = {"forward": learn.model, "loss_func": learn, "step": learn.opt}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(homes.get(place, stop), place, ctrl_c, raising=False)
+        learn.fit_one_cycle(2, 0.1, [callback, stop])
+    groups = learn.opt.param_groups
+    assert callback.heard == 1 and [g["momentum"] for g in groups] == [0.5, 0.9]
+    assert {g["lr"] for g in groups} == {0.1}
+    learn.fit(1, 0.1)
+    assert callback.heard == 1
