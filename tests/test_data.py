@@ -155,9 +155,13 @@ def test_a_missing_or_damaged_file_says_to_install_again(fault, monkeypatch, tmp
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The folder of pictures, written by two processes at once into one cache."""
+    """The folder, written by two processes at once into one cache, with empty files."""
     cache = tmp_path_factory.mktemp("home") / "cache"
-    code = "from mnist_basics.data import sample_folder; print(sample_folder())"
+    code = (
+        "from PIL import Image; from mnist_basics.data import sample_folder\n"
+        "Image.Image.save = lambda image, file: file.touch()\n"  # ten times as fast
+        "print(sample_folder())"
+    )
     start = {"env": os.environ | {"MNIST_BASICS_CACHE": str(cache)}, "text": True}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-c", code]
@@ -182,7 +186,8 @@ def test_two_processes_at_once_leave_one_whole_folder_and_nothing_else(written):
     assert all((written / part).stat().st_mode & 0o100 for part in PARTS)
 
 
-def test_the_folder_holds_the_sample(written, digits):
+def test_the_folder_holds_the_sample(cache, digits):
+    written = sample_folder()
     assert sorted(f.name for f in (written / "train/3").iterdir())[1] == "10000.png"
     assert_same(read_folder(written), digits)
     full = mnist_full()
