@@ -1,5 +1,7 @@
 """Workshop room checks: what each one lets pass, and what it says of the rest."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,44 @@ def test_positive_numbers_pass(value):
 def test_what_is_not_positive_is_named(value):
     expected = f"lr must be a finite number above 0, not {value!r}."
     assert says(checks.positive, std=1.0, lr=value) == expected
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.5, float("inf"), np.float32(0.1)])
+def test_plain_numbers_pass(value):
+    checks.number(data=value)
+
+
+@pytest.mark.parametrize("value", ["3", None, True, 1j, [1], torch.tensor(1.0)])
+def test_what_is_no_plain_number_is_named(value):
+    said = says(checks.number, data=value)
+    assert said.startswith(f"data must be a plain number, not {value!r}.")
+
+
+@pytest.mark.parametrize(
+    "base, power",
+    [(2.0, 0.5), (2.0, -3), (-2.0, 3), (-2.0, -1.0), (0.0, 1), (0.0, 1.5)],
+)
+def test_powers_with_a_slope_pass(base, power):
+    checks.power(base, power)
+
+
+@pytest.mark.parametrize("base, power", [(-2.0, 0.5), (0.0, 0.5), (0.0, 0), (0.0, -1)])
+def test_powers_without_a_slope_are_named(base, power):
+    said = says(checks.power, base, power)
+    assert said.startswith(f"{base} ** {power} is not a real number with a slope.")
+
+
+@pytest.mark.parametrize("power", ["2", None, True, torch.tensor(2.0)])
+def test_a_power_that_is_no_plain_number_is_named(power):
+    said = says(checks.power, 2.0, power)
+    assert said.startswith(f"The power must be a plain number, not {power!r}.")
+
+
+def test_a_way_back_that_was_gone_is_refused():
+    fresh, gone = SimpleNamespace(passed_on=False), SimpleNamespace(passed_on=True)
+    checks.first_time_back([fresh, fresh])
+    with pytest.raises(RuntimeError, match="before. Compute the result anew"):
+        checks.first_time_back([fresh, gone])
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (0,), (2, 3)])
