@@ -24,6 +24,7 @@ from .data import Digits, mnist_sample
 from .learner import DataLoaders, Learner
 from .linear_model import Batches, as_rows
 from .metrics import accuracy, balanced_accuracy
+from .optimizers import OneCycle
 from .pixel_similarity import PixelSimilarity
 from .resnet18 import resnet18
 from .sgd import gradient_descent
@@ -101,7 +102,7 @@ def train_on_images(model, digits: Digits, device, seed, epochs, lr, batch_size)
     adam = partial(torch.optim.AdamW, fused=True)
     dls = DataLoaders(train, valid)
     learn = Learner(dls, model, F.cross_entropy, adam, progress=False)
-    learn.fit_one_cycle(epochs, lr)
+    learn.fit(epochs, lr, [OneCycle(lr)])
     return model
 
 # %% ../nbs/15_ladder.ipynb #ec74305e

@@ -15,6 +15,7 @@ import torch
 
 from .learner import BasicOptim, Callback, Learner, Recorder, set_lr
 from .workshop import checks
+from .workshop.listening import as_list
 from .workshop.progress import Progress
 from .workshop.saving import same_random_numbers
 
@@ -238,7 +239,7 @@ def fit_one_cycle(learn: Learner, epochs: int, lr_max: float | None = None, cbs=
 
     `lr_max` is the Learner's own rate unless given; `cbs` listen to this fit."""
     lr_max = learn.lr if lr_max is None else lr_max
-    learn.fit(epochs, lr_max, [OneCycle(lr_max), *cbs])
+    learn.fit(epochs, lr_max, [OneCycle(lr_max), *as_list(cbs)])
 
 
 Learner.fit_one_cycle = fit_one_cycle

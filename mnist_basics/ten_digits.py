@@ -14,6 +14,7 @@ from .convolutions import as_images, class_accuracy
 from .data import Digits, mnist_full
 from .learner import Callback, DataLoaders, Learner
 from .linear_model import Batches
+from .optimizers import OneCycle
 from .resnet18 import RandomShift
 from .workshop import checks
 
@@ -55,7 +56,8 @@ def train_ten_digits(
     adam = partial(torch.optim.AdamW, fused=train.device.type in ("cpu", "cuda"))
     options = {"metrics": class_accuracy, "progress": progress}
     learn = Learner(DataLoaders(train, valid), model, loss_func, adam, lr, **options)
-    learn.fit_one_cycle(epochs, lr, [RandomShift(shift), *cbs] if shift else cbs)
+    shifts = [RandomShift(shift)] if shift else []
+    learn.fit(epochs, lr, [OneCycle(lr), *shifts, *cbs])
     return learn
 
 # %% ../nbs/12_ten_digits.ipynb #fc6f47a1

@@ -16,6 +16,7 @@ from mnist_basics.convolutions import (
 from mnist_basics.data import mnist_full
 from mnist_basics.learner import DataLoaders, Learner
 from mnist_basics.linear_model import Batches
+from mnist_basics.optimizers import OneCycle
 
 
 @pytest.mark.parametrize(
@@ -154,5 +155,5 @@ def test_two_epochs_with_another_seed(digits):
     dls = DataLoaders(train, Batches(*as_images(digits, "valid"), 512, device="cpu"))
     adam, options = torch.optim.AdamW, {"metrics": class_accuracy, "progress": False}
     learn = Learner(dls, simple_cnn(), F.cross_entropy, adam, **options)
-    learn.fit_one_cycle(2, 0.01)
+    learn.fit(2, 0.01, [OneCycle(0.01)])
     assert learn.recorder.values[-1][2] >= 0.985

@@ -16,10 +16,6 @@ from mnist_basics.learner import (
     Callback,
     DataLoaders,
     Learner,
-    OneCycle,
-    get_lr,
-    one_cycle,
-    set_lr,
 )
 from mnist_basics.linear_model import (
     Batches,
@@ -143,8 +139,6 @@ def test_a_fit_that_makes_no_sense_is_refused(arguments):
     dls, model = small()
     with pytest.raises(ValueError, match="epochs must be|lr must be"):
         quiet(dls, model).fit(*arguments)
-    with pytest.raises(ValueError, match="epochs must be|lr_max must be"):
-        quiet(dls, model).fit_one_cycle(*arguments)
 
 
 def test_a_loss_that_overflows_in_the_last_step_is_noticed():
@@ -240,55 +234,6 @@ def test_mixed_precision_can_be_added_as_a_callback():
     learn = quiet(dls, model)
     learn.fit(3, lr=0.3, cbs=[MixedPrecision()])
     assert learn.recorder.values[-1][1] < learn.recorder.values[0][0]
-
-
-def test_one_cycle_is_that_of_fastai():
-    from fastai.callback.schedule import combined_cos
-
-    theirs = combined_cos(0.25, 1 / 25, 1.0, 1e-5)
-    for i in range(101):
-        assert one_cycle(i / 100, 1 / 25, 1.0, 1e-5) == pytest.approx(
-            float(theirs(i / 100)), abs=1e-6
-        )
-
-
-def test_fit_one_cycle_moves_rate_and_momentum():
-    dls, model = small()
-    learn = quiet(dls, model, opt_func=OPTIMIZERS["Adam"])
-    betas = []
-
-    class Betas(Callback):
-        def before_batch(self, learn):
-            betas.append(learn.opt.param_groups[0]["betas"][0])
-
-    learn.fit_one_cycle(4, lr_max=0.02, cbs=[Betas()])
-    rates = learn.recorder.lrs
-    assert (
-        rates[0] == pytest.approx(0.02 / 25)
-        and max(rates) == pytest.approx(0.02, rel=1e-2)
-        and rates[-1] < 0.02 / 100
-    )
-    assert rates.index(max(rates)) == pytest.approx(len(rates) / 4, abs=1) and min(
-        betas
-    ) == pytest.approx(0.85, abs=2e-3)
-
-
-def test_momentum_is_left_alone_where_there_is_none():
-    plain = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
-    set_lr(plain, 0.2, 0.9)
-    assert get_lr(plain) == 0.2 and plain.param_groups[0]["momentum"] == 0
-    ours = BasicOptim([torch.zeros(1, requires_grad=True)], 0.1)
-    set_lr(ours, 0.3, 0.9)
-    assert get_lr(ours) == 0.3
-
-
-def test_one_cycle_leaves_the_momentum_as_it_was():
-    dls, model = small()
-    for name, key in (("momentum", "momentum"), ("Adam", "betas")):
-        learn = quiet(dls, model, opt_func=OPTIMIZERS[name])
-        learn.fit_one_cycle(1, lr_max=0.01)
-        value = learn.opt.param_groups[0][key]
-        assert value == (0.9 if key == "momentum" else (0.9, 0.999))
 
 
 def test_validate_epoch_walks_through_the_batches_once():
@@ -416,8 +361,8 @@ def test_06_ten_and_twenty_epochs_reach_what_is_promised(digits):
         assert learn.recorder.values[-1][2] >= 0.97
 
 
-def test_sgd_and_one_cycle_have_their_usual_names():
-    assert SGD is BasicOptim and OneCycle(1.0).rates == (1 / 25, 1.0, 1e-5)
+def test_sgd_has_its_usual_name():
+    assert SGD is BasicOptim
 
 
 @pytest.mark.parametrize("name", [*OPTIMIZERS, "fastai"])
@@ -428,31 +373,12 @@ def test_a_rate_given_to_one_fit_does_not_change_the_next(name):
     learn = quiet(*small(), opt_func=opt_func, lr=0.01)
     learn.fit(1, lr=0.5)
     learn.fit(1)
-    learn.fit_one_cycle(1, lr_max=0.3)
+    learn.fit(1, lr=0.3)
     learn.fit(1)
     batches = len(learn.dls.train)
     rates = learn.recorder.lrs
     assert learn.lr == 0.01 and set(rates[:batches]) == {0.5}
     assert set(rates[batches : 2 * batches]) == set(rates[3 * batches :]) == {0.01}
-
-
-@pytest.mark.parametrize("opt_name", ["SGD", "Adam"])
-def test_one_cycle_moves_fastais_optimizers_too(opt_name):
-    from fastai import optimizer
-
-    kind = getattr(optimizer, opt_name)
-    momentum = {"mom": 0.9} if opt_name == "SGD" else {}
-    learn = quiet(*small(), opt_func=lambda params, lr: kind(params, lr=lr, **momentum))
-    seen = []
-
-    class Watch(Callback):
-        def after_loss(self, learn):
-            seen.append(learn.opt.hypers[0]["mom"])
-
-    learn.fit_one_cycle(2, lr_max=0.1, cbs=[Watch()])
-    assert max(learn.recorder.lrs) == pytest.approx(0.1, rel=0.02)
-    assert min(seen) == pytest.approx(0.85, abs=0.01) and max(seen) <= 0.95
-    assert learn.opt.hypers[0]["mom"] == 0.9
 
 
 def test_the_class_fits_on_a_screen_and_a_half():
@@ -677,41 +603,3 @@ def test_predictions_have_the_dtype_of_the_model():
             learn.predict(images)
     with pytest.raises(ValueError, match="Expected batches"):
         learn.validate((dls.valid.x, dls.valid.y))
-
-
-# What OneCycle puts back
-
-
-@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
-@pytest.mark.parametrize("event", [None, "before_fit", "before_batch", "after_epoch"])
-def test_one_cycle_puts_back_what_each_group_had(kind, event):
-    name, own = ("momentum", 0.5) if kind is torch.optim.SGD else ("betas", (0.5, 0.8))
-
-    def two_groups(params, lr):
-        return kind([{"params": params[:2], name: own}, {"params": params[2:]}], lr)
-
-    class Interrupts(Callback):
-        pass
-
-    def interrupt(learn):
-        raise KeyboardInterrupt
-
-    learn = quiet(*small(n=128), opt_func=two_groups)
-    if event:
-        learn.cbs.append(stop := Interrupts())
-        setattr(stop, event, interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            learn.fit_one_cycle(2, 0.1)
-        learn.cbs.remove(stop)
-    else:
-        learn.fit_one_cycle(2, 0.1)
-    usual = 0 if kind is torch.optim.SGD else (0.9, 0.999)
-    assert [group[name] for group in learn.opt.param_groups] == [own, usual]
-    assert [group["lr"] for group in learn.opt.param_groups] == [0.1, 0.1]
-
-
-@pytest.mark.parametrize("wrong", [{"lr_max": "0.1"}, {"div": 0}, {"div_final": None}])
-def test_one_cycle_names_what_is_no_rate(wrong):
-    [name] = wrong
-    with pytest.raises(ValueError, match=f"{name} must be a finite number above 0"):
-        OneCycle(**{"lr_max": 0.1, **wrong})

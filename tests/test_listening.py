@@ -6,6 +6,7 @@ from small_nets import quiet, small
 
 from mnist_basics import learner
 from mnist_basics.learner import Callback
+from mnist_basics.optimizers import OneCycle
 from mnist_basics.workshop.listening import as_list, listeners
 
 EVENTS = ("before_epoch", "after_epoch")
@@ -104,7 +105,7 @@ def test_ctrl_c_anywhere_is_heard_and_everything_put_back(place, monkeypatch):
     homes = {"forward": learn.model, "loss_func": learn, "step": learn.opt}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(homes.get(place, stop), place, ctrl_c, raising=False)
-        learn.fit_one_cycle(2, 0.1, [callback, stop])
+        learn.fit(2, 0.1, [OneCycle(0.1), callback, stop])
     groups = learn.opt.param_groups
     assert callback.heard == 1 and [g["momentum"] for g in groups] == [0.5, 0.9]
     assert {g["lr"] for g in groups} == {0.1}

@@ -279,14 +279,32 @@ def test_one_cycle_puts_back_what_it_changed(name, impatient):
     assert after == before and get_momentum(learn.opt) == 0.9
 
 
-def test_one_cycle_puts_back_each_group_as_it_was():
-    def two_groups(params, lr):
-        first, second = {"params": params[:1]}, {"params": params[1:], "momentum": 0.5}
-        return torch.optim.SGD([first, second], lr, momentum=0.9)
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize("event", [None, "before_fit", "before_batch", "after_epoch"])
+def test_one_cycle_puts_back_what_each_group_had(kind, event):
+    name, own = ("momentum", 0.5) if kind is torch.optim.SGD else ("betas", (0.5, 0.8))
 
-    learn = quiet(*small(), opt_func=two_groups)
-    learn.fit_one_cycle(1, 0.1)
-    assert [group["momentum"] for group in learn.opt.param_groups] == [0.9, 0.5]
+    def two_groups(params, lr):
+        return kind([{"params": params[:2], name: own}, {"params": params[2:]}], lr)
+
+    class Interrupts(Callback):
+        pass
+
+    def interrupt(learn):
+        raise KeyboardInterrupt
+
+    learn = quiet(*small(n=128), opt_func=two_groups)
+    if event:
+        learn.cbs.append(stop := Interrupts())
+        setattr(stop, event, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn.fit_one_cycle(2, 0.1)
+        learn.cbs.remove(stop)
+    else:
+        learn.fit_one_cycle(2, 0.1)
+    usual = 0 if kind is torch.optim.SGD else (0.9, 0.999)
+    assert [group[name] for group in learn.opt.param_groups] == [own, usual]
+    assert [group["lr"] for group in learn.opt.param_groups] == [0.1, 0.1]
 
 
 def test_where_there_is_no_momentum_none_is_set():
@@ -311,10 +329,17 @@ def test_a_cycle_has_the_learners_own_rate_unless_told():
     assert learn.recorder.lrs[-1] == 0.04
 
 
-@pytest.mark.parametrize("wrong", [{"lr_max": 0}, {"lr_max": 0.1, "div": -1}])
+@pytest.mark.parametrize("wrong", [{"lr_max": "0.1"}, {"div": 0}, {"div_final": None}])
 def test_a_cycle_that_makes_no_sense_is_refused(wrong):
-    with pytest.raises(ValueError, match="must be a finite number above 0"):
-        OneCycle(**wrong)
+    [name] = wrong
+    with pytest.raises(ValueError, match=f"{name} must be a finite number above 0"):
+        OneCycle(**{"lr_max": 0.1, **wrong})
+
+
+@pytest.mark.parametrize("arguments", [(0, 0.1), (2.5, 0.1), (1, "0.1"), (1, -1.0)])
+def test_a_fit_of_one_cycle_that_makes_no_sense_is_refused(arguments):
+    with pytest.raises(ValueError, match="epochs must be|lr_max must be"):
+        quiet(*small()).fit_one_cycle(*arguments)
 
 
 # The finder

@@ -12,6 +12,7 @@ from torch import nn
 from mnist_basics.convolutions import as_images, class_accuracy
 from mnist_basics.learner import DataLoaders, Learner
 from mnist_basics.linear_model import Batches
+from mnist_basics.optimizers import OneCycle
 from mnist_basics.resnet18 import (
     Conv3x3,
     RandomShift,
@@ -177,7 +178,7 @@ def test_the_same_seed_gives_the_same_numbers_on_the_cpu(digits):
         options = {"metrics": class_accuracy, "device": "cpu", "progress": False}
         dls = DataLoaders(batches, batches[:1])
         learn = Learner(dls, model, F.cross_entropy, adam, **options)
-        learn.fit_one_cycle(1, 0.003, [RandomShift(1)])
+        learn.fit(1, 0.003, [OneCycle(0.003), RandomShift(1)])
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     once = parameters(7)

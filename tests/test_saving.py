@@ -14,6 +14,7 @@ from small_nets import OPTIMIZERS, assert_same_model, quiet, small
 from torch import nn
 
 from mnist_basics.learner import BasicOptim
+from mnist_basics.optimizers import OneCycle
 from mnist_basics.workshop import saving
 
 
@@ -176,7 +177,7 @@ def test_a_rate_of_numpys_is_saved_and_comes_back(tmp_path):
     for name in ("ours", "AdamW"):
         learn = quiet(*small(), opt_func=OPTIMIZERS[name])
         learn.fit(1, lr=np.float64(0.1))
-        learn.fit_one_cycle(1, lr_max=np.float32(0.1))
+        learn.fit(1, 0.1, [OneCycle(np.float32(0.1))])
         learn.save(tmp_path / "a.pt")
         quiet(*small(), opt_func=OPTIMIZERS[name]).load(tmp_path / "a.pt")
 
