@@ -4,6 +4,7 @@
 __all__ = ['PARTS', 'RECORDS', 'OURS', 'same_random_numbers', 'save_learner', 'load_learner']
 
 # %% ../../nbs/workshop/saving.ipynb #efcb06d7
+import contextlib
 import io
 import os
 import warnings
