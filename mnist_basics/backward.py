@@ -21,14 +21,14 @@ def logistic(x: float) -> float:
 class Value:
     """A number, `data`, that remembers what it was made from; `backward` fills `grad`.
 
-    Calculates with Values and plain numbers. `ValueError` for what has no slope."""
+    `ValueError` where there is no slope; overflow and 1 / 0 raise as Python's do."""
 
-    made = itertools.count()
+    made = itertools.count()  # shared by all: 0, 1, 2, …
 
     def __init__(self, data, inputs=(), slopes=()):
         checks.number(data=data)
         self.data, self.grad, self.passed_on = float(data), 0.0, False
-        self.inputs, self.slopes, self.number = inputs, slopes, next(Value.made)
+        self.inputs, self.slopes, self.order = inputs, slopes, next(Value.made)
 
     def _apply(self, operation, *others):
         inputs = [x if isinstance(x, Value) else Value(x) for x in (self, *others)]
@@ -39,8 +39,8 @@ class Value:
     __mul__ = __rmul__ = partialmethod(_apply, lambda x, y: (x * y, y, x))
     __sub__ = partialmethod(_apply, lambda x, y: (x - y, 1.0, -1.0))
     __rsub__ = partialmethod(_apply, lambda y, x: (x - y, -1.0, 1.0))
-    __truediv__ = partialmethod(_apply, lambda x, y: (x / y, 1 / y, -x / y**2))
-    __rtruediv__ = partialmethod(_apply, lambda y, x: (x / y, -x / y**2, 1 / y))
+    __truediv__ = partialmethod(_apply, lambda x, y: (x / y, 1 / y, -x / y / y))
+    __rtruediv__ = partialmethod(_apply, lambda y, x: (x / y, -x / y / y, 1 / y))
     __neg__ = partialmethod(_apply, lambda x: (-x, -1.0))
     exp = partialmethod(_apply, lambda x: (math.exp(x), math.exp(x)))
     relu = partialmethod(_apply, lambda x: (max(x, 0.0), float(x > 0)))
@@ -56,7 +56,7 @@ class Value:
         return self._apply(lambda x: (base**x, base**x * math.log(base)))
 
     def backward(self):
-        "Add to the `grad` of every value behind this one the slope of this by it."
+        "Add to the `grad` of each value behind this one how fast this grows with it."
         found, todo = {self}, [self]
         while todo:
             new = set(todo.pop().inputs) - found
@@ -64,23 +64,23 @@ class Value:
             todo += new
         checks.first_time_back(found)
         self.grad += 1.0
-        for value in sorted(found, key=lambda value: value.number, reverse=True):
+        for value in sorted(found, key=lambda value: value.order, reverse=True):
             for source, slope in zip(value.inputs, value.slopes):
                 source.grad += slope * value.grad
             value.passed_on = bool(value.inputs)
 
 # %% ../nbs/08_backward.ipynb #34ce99c0
 def two_layer_gradients(xb, yb, w1, b1, w2, b2):
-    """Gradients of `mnist_loss` by w1, b1, w2, b2 of a two-layer net, without autograd.
+    """Gradients of `mnist_loss` for w1, b1, w2, b2 of a two-layer net; no autograd.
 
-    For xb [B,784] and targets yb [B,1]: `ValueError` if these do not fit."""
+    For xb [B,784] and targets yb [B,1]: `ValueError` if yb does not fit."""
     hidden = (xb @ w1 + b1).clamp_min(0)  # [B, 30]
     probabilities = (hidden @ w2 + b2).sigmoid()  # [B, 1]
     checks.same_shape(predictions=probabilities, targets=yb)
-    grad = torch.where(yb == 1, -1.0, 1.0) / len(xb)  # [B, 1], by the probabilities
-    grad = grad * probabilities * (1 - probabilities)  # [B, 1], by the logits
+    grad = torch.where(yb == 1, -1.0, 1.0) / yb.numel()  # [B, 1], of the probabilities
+    grad = grad * probabilities * (1 - probabilities)  # [B, 1], of the logits
     grad_w2, grad_b2 = hidden.T @ grad, grad.sum(0)  # [30, 1] and [1]
-    grad = grad @ w2.T  # [B, 30], by what came out of the ReLU
-    grad = grad * (hidden > 0)  # [B, 30], by what went into it
+    grad = grad @ w2.T  # [B, 30], of what came out of the ReLU
+    grad = grad * (hidden > 0)  # [B, 30], of what went into it
     grad_w1, grad_b1 = xb.T @ grad, grad.sum(0)  # [784, 30] and [30]
     return grad_w1, grad_b1, grad_w2, grad_b2

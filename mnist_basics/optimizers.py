@@ -30,7 +30,9 @@ class RememberingOptim(BasicOptim):
         checks.optimizer_settings(lr=lr, **settings)
         super().__init__(checks.trainable(params), lr)
         self.param_groups[0] |= settings
-        self.state = defaultdict(dict)  # parameter → what is remembered of it
+        self.state = defaultdict(
+            dict
+        )  # for each parameter a dictionary, empty at first
 
     @torch.no_grad()
     def step(self):
@@ -75,11 +77,11 @@ class Adam(RememberingOptim):
 
     def change(self, param, memory, settings):
         lr, (beta1, beta2) = settings["lr"], settings["betas"]
-        n = memory["n"] = memory.get("n", 0) + 1
+        n = memory["n"] = memory.get("n", 0) + 1  # how many steps so far
         mean = beta1 * memory.get("mean", 0) + (1 - beta1) * param.grad
         square = beta2 * memory.get("square", 0) + (1 - beta2) * param.grad**2
         memory["mean"], memory["square"] = mean, square
-        mean, square = mean / (1 - beta1**n), square / (1 - beta2**n)
+        mean, square = mean / (1 - beta1**n), square / (1 - beta2**n)  # correction
         param *= 1 - lr * settings["weight_decay"]
         param -= lr * mean / (square.sqrt() + settings["eps"])
 
@@ -189,7 +191,9 @@ def one_cycle(
 def get_momentum(opt) -> float | None:
     "The momentum of an optimizer, ours, PyTorch's or fastai's; None or 0: it has none."
     group = opt.param_groups[0]
-    return group.get("betas", [group.get("momentum", group.get("mom"))])[0]
+    if "betas" in group:
+        return group["betas"][0]
+    return group.get("momentum", group.get("mom"))
 
 
 def set_momentum(opt, momentum: float):

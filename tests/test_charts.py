@@ -22,15 +22,16 @@ def points(line):
     return torch.tensor(line.get_xydata()).float()
 
 
-def test_each_path_gets_a_map_with_its_title_its_start_and_the_lowest_place():
+def test_each_path_gets_a_map_with_its_title_its_two_ends_and_the_lowest_place():
     paths = {name: torch.randn(5, 2) for name in ("one", "two", "three", "four")}
     fig = draw_paths(bowl, paths, columns=3)
     drawn = [ax for ax in fig.axes if ax.axison]
     assert [ax.get_title() for ax in drawn] == list(paths) and len(fig.axes) == 6
     for ax, path in zip(drawn, paths.values()):
-        whole, start, lowest = map(points, ax.lines)
+        whole, start, end, lowest = map(points, ax.lines)
         torch.testing.assert_close(whole, path)
         torch.testing.assert_close(start, path[:1])
+        torch.testing.assert_close(end, path[-1:])
         torch.testing.assert_close(lowest, torch.zeros(1, 2))
 
 

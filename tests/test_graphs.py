@@ -124,9 +124,9 @@ def test_a_value_without_a_name_is_drawn_without_one():
     assert {"x", "y", ""} == set(boxes)
 
 
-def test_anything_with_inputs_slopes_and_a_number_can_be_drawn():
+def test_anything_with_inputs_slopes_and_an_order_can_be_drawn():
     class Leaf:
-        data, inputs, slopes, number = 1e-9, (), (), 0
+        data, inputs, slopes, order = 1e-9, (), (), 0
 
     boxes, _ = words(draw_graph({"leaf": Leaf()}))
     assert boxes == {"leaf": ["value 1e−09", "gradient 1"]}

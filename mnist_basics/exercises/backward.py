@@ -57,7 +57,7 @@ check_doubled = Prediction(
         ),
         Mistake(
             lambda: 2**9,
-            "Nearly: you have left out one of the links.",
+            "Nearly: you have miscounted the links by one.",
             shows=lambda guess, truth: guess in (2**9, 2**11),
         ),
     ],
@@ -396,6 +396,6 @@ check_skip_gradients = Exercise(
     why="What comes back through the ReLU goes on to weights and bias as in the "
     "two-layer net. To xb there are two ways, so two gradients are added: what came "
     "through the layer, and grad itself, which comes back along the skip without being "
-    "multiplied by anything. Fifty such layers pass at least that on, even if all "
-    "their units are asleep; a product of fifty small factors passes on nothing.",
+    "multiplied by anything. Fifty such layers whose units are all asleep pass on "
+    "all of it; fifty layers without a skip would pass on nothing.",
 )

@@ -43,6 +43,7 @@ def draw_paths(
         draw_contours(f, low, high, ax)
         ax.plot(*path.T, "o-", color=GREEN, markersize=3, linewidth=1)
         ax.plot(*path[0], "s", color="black", markersize=6)
+        ax.plot(*path[-1], "o", color="black", markersize=6, fillstyle="none")
         ax.plot(0, 0, "x", color="black", markersize=7)
         ax.set_title(title, fontsize=10)
     for ax in axes.flat[len(paths) :]:

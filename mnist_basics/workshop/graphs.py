@@ -13,7 +13,7 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 
 # %% ../../nbs/workshop/graphs.ipynb #5c4d3816
-MADE = attrgetter("number")  # sorts values in the order in which they were made
+MADE = attrgetter("order")  # sorts values in the order in which they were made
 
 
 def _behind(result):
