@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['accuracy', 'balanced_accuracy', 'confusion_matrix', 'show_mistakes']
 
-# %% ../nbs/03_metrics.ipynb #4bdc3a1a
+# %% ../nbs/03_metrics.ipynb #14fae1ed
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
