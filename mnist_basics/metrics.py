@@ -32,7 +32,7 @@ def confusion_matrix(predictions: torch.Tensor, targets: torch.Tensor) -> pd.Dat
     A row for each right digit, a column for each answer. `ValueError` as `accuracy`."""
     checks.answers(predictions=predictions, targets=targets)
     right, taken = targets.tolist(), predictions.tolist()
-    names = sorted({*right, *taken})
+    names = sorted(set(right + taken))
     table = pd.crosstab(pd.Series(right), pd.Series(taken))
     table = table.reindex(index=names, columns=names, fill_value=0)
     return table.rename_axis(index="really a", columns="taken for a")

@@ -76,10 +76,9 @@ def pixel_table(image, rows=slice(None), cols=slice(None)) -> HTML:
     paper = 1 - np.nan_to_num(pixels / (255 if pixels.dtype == np.uint8 else 1))
     greys = (255 * paper.clip(0, 1)).round().astype(int)
     form = ".2f" if pixels.dtype.kind == "f" else ""
-    lines = ["".join(f'<th style="{_SMALL}">{n}</th>' for n in ["", *across])]
+    html = "".join(f'<th style="{_SMALL}">{n}</th>' for n in ["", *across])
     for i in down:
-        shaded = [_shaded(f"{pixels[i, j]:{form}}", greys[i, j]) for j in across]
-        lines.append(f'<th style="{_SMALL}">{i}</th>' + "".join(shaded))
-    return HTML(
-        "<table>" + "".join(f"<tr>{line}</tr>\n" for line in lines) + "</table>"
-    )
+        html += f'</tr>\n<tr><th style="{_SMALL}">{i}</th>'
+        for j in across:
+            html += _shaded(f"{pixels[i, j]:{form}}", greys[i, j])
+    return HTML(f"<table><tr>{html}</tr></table>")
