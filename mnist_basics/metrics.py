@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from .pixels import show_images
 from .workshop import checks
 
-# %% ../nbs/03_metrics.ipynb #678e38ba
+
 def accuracy(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     "Share of right answers; two tensors `[N]`. `ValueError` unless the shapes agree."
     checks.answers(predictions=predictions, targets=targets)
