@@ -32,7 +32,8 @@ NOTEBOOKS ?= nbs/*.ipynb nbs/workshop/*.ipynb nbs/exercises/*.ipynb
 outputs: $(STAMP)
 	$(BIN)/python -c 'from mnist_basics import ladder; [ladder.trained_rung(name) for name in ladder.RUNGS]'
 	$(BIN)/python -m nbconvert --to notebook --execute --inplace --log-level ERROR \
-		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec $(NOTEBOOKS)
+		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
+		--ClearMetadataPreprocessor.preserve_nb_metadata_mask=nbdev $(NOTEBOOKS)
 	$(BIN)/nbdev-clean
 	$(BIN)/mnist-basics ladder --out build/ladder
 	cp build/ladder/ladder.png nbs/ladder.png

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['accuracy', 'balanced_accuracy', 'confusion_matrix', 'show_mistakes']
 
-# %% ../nbs/03_metrics.ipynb #4bdc3a1a
+# %% ../nbs/03_metrics.ipynb #14fae1ed
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from .pixels import show_images
 from .workshop import checks
 
-# %% ../nbs/03_metrics.ipynb #678e38ba
+
 def accuracy(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     "Share of right answers; two tensors `[N]`. `ValueError` unless the shapes agree."
     checks.answers(predictions=predictions, targets=targets)
@@ -32,7 +32,7 @@ def confusion_matrix(predictions: torch.Tensor, targets: torch.Tensor) -> pd.Dat
     A row for each right digit, a column for each answer. `ValueError` as `accuracy`."""
     checks.answers(predictions=predictions, targets=targets)
     right, taken = targets.tolist(), predictions.tolist()
-    names = sorted({*right, *taken})
+    names = sorted(set(right + taken))
     table = pd.crosstab(pd.Series(right), pd.Series(taken))
     table = table.reindex(index=names, columns=names, fill_value=0)
     return table.rename_axis(index="really a", columns="taken for a")

@@ -10,7 +10,7 @@ from torch import nn
 from .data import Digits
 from .workshop import checks
 
-# %% ../nbs/02_pixel_similarity.ipynb #871b4fe4
+
 def mean_image(images: torch.Tensor) -> torch.Tensor:
     "Average of float images `[N,rows,columns]`, at each pixel. `ValueError` if none."
     checks.has_axes("N, rows, columns", images=images)
@@ -44,8 +44,9 @@ class PixelSimilarity(nn.Module):
     @classmethod
     def fit(cls, digits: Digits):
         "A model with the means of the training images of `digits`."
-        means = [mean_image(digits.images("train", digit)) for digit in (3, 7)]
-        return cls(*means)
+        mean3 = mean_image(digits.images("train", 3))
+        mean7 = mean_image(digits.images("train", 7))
+        return cls(mean3, mean7)
 
     def log_odds(self, images: torch.Tensor) -> torch.Tensor:
         "How much nearer to the mean 3 float images `[N,28,28]` are: float `[N]`."

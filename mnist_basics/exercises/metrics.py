@@ -256,18 +256,18 @@ check_exam = Exercise(
     mistakes=[
         Mistake(
             _exam_with(ask="train"),
-            "The exam is held with the training images. The mean images were made from "
-            "these, so that nothing in it is new to them: the figure says too much.",
+            "The exam is held with the training set. The mean images were made from "
+            "it, so that nothing in the exam is new to them: the figure says too much.",
         ),
         Mistake(
             _exam_with(learn="valid"),
-            "The mean images are made from the validation images, and then the exam "
-            "is held with these. That is to hand out the questions beforehand.",
+            "The mean images are made from the validation set, and then the exam "
+            "is held with it. That is to hand out the questions beforehand.",
         ),
         Mistake(
             _exam_with(learn="valid", ask="train"),
-            "The two sets have changed places: learn from the training images, "
-            "ask about the others.",
+            "The two sets have changed places: learn from the training set, "
+            "ask about the validation set.",
         ),
         Mistake(
             _exam_with(balanced=True),
@@ -291,8 +291,8 @@ check_exam = Exercise(
         ),
     ],
     hints=[
-        "Which set did fit use in notebook 02, and from which one did the exam "
-        "of this notebook come?",
+        "Which set did fit use in notebook 02, and from which one did the practice "
+        "exam of this notebook come?",
         "Two mean images, and for each digit its validation images: the answer "
         "is right where the distance to the image's own mean is the smaller one.",
         "Two tensors of True and False, one for each digit. torch.cat puts them "
