@@ -42,7 +42,8 @@ def gradient_descent(f: Callable, start, lr: float, steps: int) -> Descent:
     x, path, values = start.detach().clone().requires_grad_(), [], []
     for step in range(steps + 1):
         value = f(x)
-        if diverged := not (value.isfinite() and x.isfinite().all()).item():
+        diverged = not (value.isfinite() and x.isfinite().all())
+        if diverged:
             print(f"Diverged in step {step}: f(x) is {value}. Try a rate below {lr}.")
             break
         path.append(x.detach().clone())
@@ -50,7 +51,7 @@ def gradient_descent(f: Callable, start, lr: float, steps: int) -> Descent:
         value.backward()
         with torch.no_grad():
             x -= lr * x.grad
-        x.grad.zero_()
+        x.grad = None
     return Descent(torch.stack(path), torch.stack(values), diverged)
 
 # %% ../nbs/04_sgd.ipynb #87f38d73

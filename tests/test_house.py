@@ -175,6 +175,38 @@ def test_every_cell_that_draws_has_its_picture(notebook):
             assert any("image/png" in d for d in data), source(cell)[:100]
 
 
+def what_runs(statements):
+    """The statements of a cell that run at once, or once an expected error came."""
+    for node in statements:
+        if isinstance(node, (ast.For, ast.While, ast.With)):
+            yield from what_runs(node.body)
+        elif isinstance(node, ast.Try):
+            for handler in node.handlers:
+                yield from what_runs(handler.body)
+        else:
+            yield node
+
+
+def displays(text):
+    """Does a cell show something? Its last value, or what it prints, draws or asks."""
+    statements = ast.parse(text).body
+    last = statements[-1] if statements else None
+    plain = (ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.BinOp)
+    if isinstance(last, ast.Expr) and isinstance(last.value, plain):
+        return True
+    values = [getattr(node, "value", None) for node in what_runs(statements)]
+    calls = [ast.unparse(value.func) for value in values if isinstance(value, ast.Call)]
+    asks = r"print|display|show_figure|interact|check_(?!published|rungs)\w+"
+    return any(re.fullmatch(asks, name) for name in calls)
+
+
+@each(NOTEBOOKS)
+def test_every_cell_that_displays_something_has_its_output(notebook):
+    for cell in cells(notebook, "code"):
+        if displays(source(cell)):
+            assert cell["outputs"], f"run make outputs: {source(cell)[-100:]}"
+
+
 @each(LESSONS)
 def test_a_lesson_is_built_as_the_style_says(notebook):
     text, cells_of_code = prose(notebook), code(notebook)

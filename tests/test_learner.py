@@ -1,8 +1,11 @@
 """The Learner: equal to a bare loop, interrupted, listened to, misused, swapped."""
 
 import copy
+import json
 import math
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +27,8 @@ from mnist_basics.linear_model import (
     calc_grad,
     validate_epoch,
 )
+
+LESSON = Path(__file__).parents[1] / "nbs" / "06_learner.ipynb"
 
 
 def test_the_learner_and_a_bare_loop_end_with_the_same_parameters():
@@ -384,7 +389,21 @@ def test_a_rate_given_to_one_fit_does_not_change_the_next(name):
 def test_the_class_fits_on_a_screen_and_a_half():
     import inspect
 
-    assert len(inspect.getsource(Learner).splitlines()) <= 102
+    assert len(inspect.getsource(Learner).splitlines()) <= 90
+
+
+def test_what_is_read_in_parts_stands_in_the_class():
+    import inspect
+
+    cells = json.loads(LESSON.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells)
+    parts = re.findall(r"```python\n(.*?)\n```", text, re.S)
+    lines = [line.strip() for line in inspect.getsource(Learner).splitlines()]
+    assert len(parts) == 4
+    for part in parts:
+        read = [line.strip() for line in part.splitlines()]
+        n = len(read)
+        assert read in [lines[i : i + n] for i in range(len(lines))], read[0]
 
 
 def test_a_frozen_part_stays_frozen_after_an_exam():

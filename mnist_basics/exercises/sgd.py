@@ -74,7 +74,7 @@ def solve_roll(
         with torch.no_grad():
             velocity = momentum * velocity + x.grad
             x -= lr * velocity
-        x.grad.zero_()
+        x.grad = None
     return x.detach()
 
 

@@ -82,7 +82,7 @@ def _state(learn):
     elif _is_ours(learn.opt):
         optimizer = _memory(learn.opt) if hasattr(learn.opt, "state") else None
     elif learn.opt is not None:
-        warnings.warn(f"What a {kind} remembers is not saved.", stacklevel=4)
+        warnings.warn(f"What a {kind} remembers is not saved.", stacklevel=3)
     return {
         "model": learn.model.state_dict(),
         "kind": kind,
