@@ -22,7 +22,7 @@ def balanced_accuracy(predictions: torch.Tensor, targets: torch.Tensor) -> torch
     "Mean of the accuracies on each kind of target. Arguments and errors: `accuracy`."
     checks.answers(predictions=predictions, targets=targets)
     kinds = [targets == kind for kind in targets.unique()]
-    shares = [accuracy(predictions[kind], targets[kind]) for kind in kinds]
+    shares = [accuracy(predictions[where], targets[where]) for where in kinds]
     return torch.stack(shares).mean()
 
 # %% ../nbs/03_metrics.ipynb #2698d065
