@@ -63,7 +63,7 @@ class Batches(Pairs):
 
 # %% ../nbs/05_linear_model.ipynb #4837d16b
 def init_params(size: int | tuple, std: float = 1.0, device=None) -> torch.Tensor:
-    """Random float32 parameters to train, normally distributed around 0.
+    """Random float32 parameters to train, drawn from the bell curve around 0.
 
     `std` is their standard deviation; `device` is `default_device()` unless given."""
     size = (size,) if isinstance(size, int) else size
