@@ -152,9 +152,9 @@ def lr_find(
 ) -> Finding:
     """Rates suggested by a short run with a rising rate (Smith 2015, as in fastai).
 
-    `learn`, its listeners and all random numbers stay as they were. The first tenth of
-    the curve and its last five points do not count. `ValueError` if the loss runs away
-    before there is a curve, or for bad arguments."""
+    `learn`, its listeners, and what PyTorch and Batches draw stay as they were. The
+    first tenth of the curve and its last five points do not count. `ValueError` if the
+    loss runs away before there is a curve, or for bad arguments."""
     checks.positive(start_lr=start_lr, end_lr=end_lr)
     checks.whole_number(least=20, num_it=num_it)
     if end_lr <= start_lr:
@@ -180,7 +180,7 @@ def one_cycle(
 ) -> float:
     """From `start` to `middle` at `pct_start`, then to `end`; `position` is 0..1.
 
-    Each part is half a cosine (Smith 2018, as in fastai)."""
+    Each part is half a cosine, as in fastai (after Smith 2018)."""
     if position < pct_start:
         low, high, part = start, middle, position / pct_start
     else:
@@ -203,7 +203,7 @@ def set_momentum(opt, momentum: float):
         for name in ("momentum", "mom"):  # PyTorch's word, and fastai's
             if group.get(name):
                 group[name] = momentum
-        if "betas" in group:
+        if group.get("betas", (0,))[0]:
             group["betas"] = (momentum, *group["betas"][1:])
     opt.param_groups = groups  # fastai hands out a copy
 

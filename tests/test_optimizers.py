@@ -236,6 +236,7 @@ def test_the_curve_is_fastais():
 @pytest.mark.parametrize("name", KINDS)
 def test_a_whole_fit_has_fastais_rate_and_momentum_in_every_batch(name):
     from fastai import basics as fastai
+    from fastai.callback import progress, schedule  # noqa: F401
 
     class TheirWatch(fastai.Callback):
         lrs, moms = [], []
@@ -317,6 +318,9 @@ def test_where_there_is_no_momentum_none_is_set():
     adam = Adam([WEIGHT])
     set_momentum(adam, 0.8)
     assert adam.param_groups[0]["betas"] == (0.8, 0.999) and get_momentum(adam) == 0.8
+    without = Adam([torch.ones(1, requires_grad=True)], betas=(0.0, 0.999))
+    set_momentum(without, 0.8)
+    assert get_momentum(without) == 0
 
 
 def test_a_cycle_has_the_learners_own_rate_unless_told():
