@@ -34,8 +34,6 @@ outputs: $(STAMP)
 	$(BIN)/python -m nbconvert --to notebook --execute --inplace --log-level ERROR \
 		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec $(NOTEBOOKS)
 	$(BIN)/nbdev-clean
-	$(BIN)/mnist-basics ladder --out build/ladder
-	cp build/ladder/ladder.png nbs/ladder.png
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(CHECK)   # CHECK=--check fails where a row falls short

@@ -114,21 +114,20 @@ def _resnet18():
 
 
 _linear = partial(nn.Linear, 784, 1)
-_20_epochs = partial(train_on_rows, epochs=20, lr=1.0)
-_40_epochs = partial(train_on_rows, epochs=40, lr=3.0)
+_at_10 = partial(train_on_rows, epochs=40, lr=10.0)
+_at_3 = partial(train_on_rows, epochs=40, lr=3.0)
 _2_epochs = partial(train_on_images, epochs=2, lr=0.01, batch_size=64)
 _1_epoch = partial(train_on_images, epochs=1, lr=0.003, batch_size=128)
-_slower = {"rate 0.1": partial(train_on_rows, epochs=40, lr=0.1)}
+_at_1 = {"rate 1": partial(train_on_rows, epochs=20, lr=1.0)}
+_at_01 = {"rate 0.1": partial(train_on_rows, epochs=40, lr=0.1)}
 _similar = SoftSimilarity, train_similarity, SoftSimilarity.log_odds
 
 RUNGS = {
     rung.name: rung
     for rung in [
         Rung("pixel similarity", *_similar, 0.9511, balanced_accuracy),
-        Rung("linear model", _linear, _20_epochs, ask_rows, 0.9785),
-        Rung(
-            "two-layer net", simple_net, _40_epochs, ask_rows, 0.9828, accuracy, _slower
-        ),
+        Rung("linear model", _linear, _at_10, ask_rows, 0.9785, accuracy, _at_1),
+        Rung("two-layer net", simple_net, _at_3, ask_rows, 0.9828, accuracy, _at_01),
         Rung("small CNN", simple_cnn, _2_epochs, ask_images),
         Rung("ResNet18", _resnet18, _1_epoch, ask_images, 0.9971),
     ]

@@ -100,15 +100,9 @@ def test_it_prints_the_table_with_the_published_figures():
     assert note == (
         "pixel similarity is the mean of those on 3s and on 7s, as in the book;\n"
         "among all images, it is 0.9514.\n"
+        "The published accuracy of linear model is that of a training at the rate 1;\n"
+        "ours chose its own (notebook 07).\n"
     )
-
-
-def test_it_says_when_a_published_figure_is_of_another_recipe(rung):
-    table = {"rung": "two-layer net", "parameters": 1, "accuracy": 0.5, "errors": 1}
-    table |= {"images": 2, "seconds": 0.1, "published": 0.9828, "device": "cpu"}
-    rung(lambda *arguments: SimpleNamespace(row=table))
-    says = "published accuracy of two-layer net is that of a training at the rate 0.1"
-    assert says in invoke(*QUICK).output
 
 
 def test_json_and_files(tmp_path):
