@@ -166,6 +166,7 @@ def test_neighbours_are_a_tie_where_their_seeds_overlap():
     seeds = of_seeds(low=[9, 8], mid=[7, 5], mid_at_0=[9, 8], high=[3, 5], top=[1, 4])
     assert ties(seeds) == [("mid", "high"), ("high", "top")]
     assert ties(of_seeds(low=[9, 8], high=[7, 6])) == []
+    assert ties(of_seeds(low=[1, 2], high=[5, 6])) == []
     assert ties(of_seeds(low=[3, 4], high=[9, 1])) == [("low", "high")]
 
 
