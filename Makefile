@@ -35,8 +35,6 @@ outputs: $(STAMP)
 		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
 		--ClearMetadataPreprocessor.preserve_nb_metadata_mask=nbdev $(NOTEBOOKS)
 	$(BIN)/nbdev-clean
-	$(BIN)/mnist-basics ladder --out build/ladder
-	cp build/ladder/ladder.png nbs/ladder.png
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(CHECK)   # CHECK=--check fails where a row falls short

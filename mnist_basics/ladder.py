@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'ask_rows', 'ask_images', 'SoftSimilarity', 'train_similarity', 'Rung', 'train_on_rows', 'train_on_images',
-           'TrainedRung', 'climb', 'check_rungs', 'ladder', 'draw_ladder', 'trained_rung']
+           'TrainedRung', 'climb', 'check_rungs', 'ladder', 'five_seeds', 'ties', 'draw_seeds', 'draw_ladder',
+           'trained_rung']
 
 # %% ../nbs/15_ladder.ipynb #eed2eda2
 import inspect
@@ -14,6 +15,7 @@ from typing import Callable, NamedTuple
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from torch import nn
@@ -82,6 +84,7 @@ class Rung(NamedTuple):
     ask: Callable  # (model, float images [N,28,28]) → log-odds [N], above 0 for a 3
     published: float = float("nan")  # the accuracy published for it, if any
     metric: Callable = accuracy  # which accuracy that is
+    as_published: dict = {}  # how that figure was trained, if otherwise: name → train
 
 # %% ../nbs/15_ladder.ipynb #33811301
 def train_on_rows(model, digits: Digits, device, seed, epochs: int, lr: float):
@@ -111,18 +114,20 @@ def _resnet18():
 
 
 _linear = partial(nn.Linear, 784, 1)
-_20_epochs = partial(train_on_rows, epochs=20, lr=1.0)
-_40_epochs = partial(train_on_rows, epochs=40, lr=0.1)
+_at_10 = partial(train_on_rows, epochs=40, lr=10.0)
+_at_3 = partial(train_on_rows, epochs=40, lr=3.0)
 _2_epochs = partial(train_on_images, epochs=2, lr=0.01, batch_size=64)
 _1_epoch = partial(train_on_images, epochs=1, lr=0.003, batch_size=128)
+_at_1 = {"rate 1": partial(train_on_rows, epochs=20, lr=1.0)}
+_at_01 = {"rate 0.1": partial(train_on_rows, epochs=40, lr=0.1)}
 _similar = SoftSimilarity, train_similarity, SoftSimilarity.log_odds
 
 RUNGS = {
     rung.name: rung
     for rung in [
         Rung("pixel similarity", *_similar, 0.9511, balanced_accuracy),
-        Rung("linear model", _linear, _20_epochs, ask_rows, 0.9785),
-        Rung("two-layer net", simple_net, _40_epochs, ask_rows, 0.9828),
+        Rung("linear model", _linear, _at_10, ask_rows, 0.9785, accuracy, _at_1),
+        Rung("two-layer net", simple_net, _at_3, ask_rows, 0.9828, accuracy, _at_01),
         Rung("small CNN", simple_cnn, _2_epochs, ask_images),
         Rung("ResNet18", _resnet18, _1_epoch, ask_images, 0.9971),
     ]
@@ -153,24 +158,26 @@ class TrainedRung(NamedTuple):
             return self.rung.ask(self.model, images.to(device)).cpu()
 
 # %% ../nbs/15_ladder.ipynb #06112e0b
-def climb(name: str, digits: Digits | None = None, device=None, seed=42) -> TrainedRung:
-    """Train a rung of `RUNGS` and examine it on the validation images.
+def climb(
+    name: str | Rung, digits: Digits | None = None, device=None, seed=42
+) -> TrainedRung:
+    """Train a rung, one of `RUNGS` by its name, and count its errors in validation.
 
     `ValueError` for a rung or a device that does not exist."""
-    [name] = check_rungs([name])
+    rung = name if isinstance(name, Rung) else RUNGS[check_rungs([name])[0]]
     digits = digits or mnist_sample()
     if set(digits.train_y.tolist()) != {3, 7}:
         raise ValueError("The ladder needs 3s and 7s alone, as mnist_sample has them.")
     device = usable_device(device) if device else default_device()
     torch.manual_seed(seed)
-    start, rung = time.perf_counter(), RUNGS[name]
+    start = time.perf_counter()
     model = rung.train(rung.build(), digits, device, seed)
-    checks.is_a(nn.Module, **{f"What train of {name!r} returns": model})
+    checks.is_a(nn.Module, **{f"What train of {rung.name!r} returns": model})
     trained = TrainedRung(rung, model.eval(), {})
     predictions = torch.where(trained.log_odds(digits.valid_x / 255) > 0, 3, 7)
     targets = digits.valid_y
     trained.row.update(
-        rung=name,
+        rung=rung.name,
         parameters=sum(n.numel() for n in list(model.parameters()) or model.buffers()),
         accuracy=rung.metric(predictions, targets).item(),
         errors=(predictions != targets).sum().item(),
@@ -196,28 +203,75 @@ def check_rungs(names: list[str] | None = None) -> list[str]:
 def ladder(
     rungs: list[str] | None = None, device=None, seed: int = 42, digits=None
 ) -> pd.DataFrame:
-    """Train and examine rungs, by default all: one row for each.
+    """Train and validate rungs, by default all: one row for each.
 
     Seconds include training and validation. Errors as for `climb`."""
     names = check_rungs([rungs] if isinstance(rungs, str) else rungs)
     return pd.DataFrame([climb(name, digits, device, seed).row for name in names])
 
+# %% ../nbs/15_ladder.ipynb #3e2a3d9b
+def five_seeds(digits: Digits | None = None, device=None) -> pd.DataFrame:
+    """Climb every rung with five seeds: a row for each, and for each published recipe.
+
+    Columns: rung, recipe ("ours", or the published one's name), seed, accuracy, errors.
+    """
+    rows = []
+    for rung in RUNGS.values():
+        for recipe, train in {"ours": rung.train, **rung.as_published}.items():
+            for seed in (42, 0, 1, 2, 3):
+                row = climb(rung._replace(train=train), digits, device, seed).row
+                rows.append({**row, "recipe": recipe, "seed": seed})
+    return pd.DataFrame(rows)[["rung", "recipe", "seed", "accuracy", "errors"]]
+
+
+def ties(seeds: pd.DataFrame) -> list[tuple[str, str]]:
+    "Neighbours in a table of `five_seeds`, each by our recipe, whose errors overlap."
+    ours = seeds[seeds["recipe"] == "ours"].groupby("rung", sort=False)["errors"]
+    ranges = list(zip(ours.min().index, ours.min(), ours.max()))
+    return [
+        (name, above)
+        for (name, low, high), (above, least, most) in zip(ranges, ranges[1:])
+        if low <= most and least <= high
+    ]
+
 # %% ../nbs/15_ladder.ipynb #4067323c
-def draw_ladder(table: pd.DataFrame) -> Figure:
-    "Draw the errors of each rung in percent, and published figures as hollow diamonds."
+def draw_seeds(ax: Axes, names: list[str], seeds: pd.DataFrame):
+    "Small dots on the ladder for the rows of `five_seeds`; *a tie* where there is one."
+    seeds = seeds[seeds["rung"].isin(names)]
+    for (name, recipe), rows in seeds.groupby(["rung", "recipe"], sort=False):
+        x = [names.index(name) + 0.05 * (i - 2) for i in range(len(rows))]
+        error = (100 * (1 - rows["accuracy"])).clip(lower=0.03)
+        colour = "0.6" if recipe == "ours" else "#CC79A7"
+        ax.plot(x, error, "o", color=colour, markersize=4, zorder=3)
+    ax.plot([], [], "o", color="0.6", markersize=4, label="five seeds")
+    for pair in ties(seeds):
+        place = sum(map(names.index, pair)) / 2
+        right = seeds["accuracy"][seeds["rung"].isin(pair)].median()
+        below = {"xytext": (0, -18), "textcoords": "offset points", "ha": "center"}
+        ax.annotate("a tie", (place, max(100 * (1 - right), 0.03)), **below)
+
+
+def draw_ladder(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
+    """Draw the errors of each rung in percent; published figures as hollow diamonds.
+
+    `seeds`: a table as from `five_seeds`, each row of which becomes a small dot."""
     fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+    names = list(table["rung"])
     here, published = 100 * (1 - table["accuracy"]), 100 * (1 - table["published"])
     here = here.clip(lower=0.03)  # a logarithmic axis has no place for 0 errors
-    ax.plot(table["rung"], here, "o-", color="black", markersize=9, label="here")
+    ax.plot(names, here, "o-", color="black", markersize=9, label="here")
     hollow = {"markersize": 15, "markerfacecolor": "none", "markeredgewidth": 1.5}
-    ax.plot(table["rung"], published, "D", color="#CC79A7", label="published", **hollow)
-    for rung, error, right in zip(table["rung"], here, table["accuracy"]):
-        ax.annotate(f"{right:.4f}", (rung, error), (14, 8), textcoords="offset points")
+    ax.plot(names, published, "D", color="#CC79A7", label="published", **hollow)
+    beside = {"xytext": (14, 8), "textcoords": "offset points"}
+    for name, right, error, other in zip(names, table["accuracy"], here, published):
+        ax.annotate(f"{right:.4f}", (name, error), **beside)
+        if name in RUNGS and RUNGS[name].as_published:
+            ax.annotate(", ".join(RUNGS[name].as_published), (name, other), **beside)
+    if seeds is not None:
+        draw_seeds(ax, names, seeds)
     ylim = min(0.1, 0.7 * here.min()), max(20, 1.5 * here.max())
     ax.set(yscale="log", ylim=ylim, yticks=[10, 5, 2, 1, 0.5, 0.2, 0.1])
-    ax.set(
-        ylabel="errors (%)", title="The errors of each rung; beside each, its accuracy"
-    )
+    ax.set(ylabel="errors (%)", title="Errors of each rung; beside each, its accuracy")
     ax.minorticks_off()
     ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
     ax.margins(x=0.15)

@@ -189,6 +189,8 @@ def _doctor():
 # %% ../../nbs/workshop/command.ipynb #1ce6483d
 def _as_text(table):
     "The ladder for a terminal."
+    from mnist_basics.ladder import RUNGS
+
     forms = {"parameters": "{:,}", "accuracy": "{:.4f}", "seconds": "{:.2f}"}
     there = {name: form for name, form in forms.items() if name in table}
     shown = table.assign(**{n: table[n].map(form.format) for n, form in there.items()})
@@ -200,6 +202,11 @@ def _as_text(table):
             lines.append(
                 f"The accuracy of {row.rung} is the mean of those on 3s and on 7s, as "
                 f"in the book;\namong all images, it is {among_all:.4f}."
+            )
+        for recipe in RUNGS[row.rung].as_published if row.rung in RUNGS else ():
+            lines.append(
+                f"The published accuracy of {row.rung} is that of a training at the "
+                f"{recipe};\nours chose its own (notebook 07)."
             )
     return "\n".join(lines)
 
