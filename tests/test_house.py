@@ -44,10 +44,9 @@ def code(notebook):
 
 
 def exports_to(notebook):
-    """The module that nbdev makes of it: said in its metadata, or in its first cell."""
+    """The module that nbdev makes of it: said in its metadata, not in a cell."""
     metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    first = code(notebook)[0].removeprefix("#| default_exp ")
-    return metadata.get("nbdev", {}).get("default_exp", first)
+    return metadata["nbdev"]["default_exp"]
 
 
 def exported(text):

@@ -314,5 +314,6 @@ def main():
         if error.filename is not None:  # of a file: a mistake of ours
             raise
         says = f"mnist-basics: The output cannot be written ({error.strerror})."
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # takes what is still unwritten
         typer.echo(says, err=True)
         sys.exit(1)
