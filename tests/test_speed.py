@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from PIL import Image
 from typer.testing import CliRunner
 
-from mnist_basics import learner as learner_module
 from mnist_basics import speed
 from mnist_basics.convolutions import class_accuracy
 from mnist_basics.data import Digits, read_folder, read_idx
 from mnist_basics.learner import Callback, DataLoaders, Learner
 from mnist_basics.linear_model import Batches
 from mnist_basics.speed import Timing, compare, synchronize
+from mnist_basics.workshop import listening
 from mnist_basics.ten_digits import digit_cnn
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in (speed, learner_module):
+    for module in (speed, listening):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -211,7 +211,7 @@ def _as_text(table):
     return "\n".join(lines)
 
 # %% ../../nbs/workshop/command.ipynb #6f50ae8c
-NEEDED = "numpy pillow platformdirs tqdm jinja2 torch pandas matplotlib".split()
+NEEDED = "numpy pillow platformdirs tqdm ipython torch pandas matplotlib".split()
 
 
 def _prepare(device):
