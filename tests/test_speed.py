@@ -17,8 +17,8 @@ from mnist_basics.data import Digits, read_folder, read_idx
 from mnist_basics.learner import Callback, DataLoaders, Learner
 from mnist_basics.linear_model import Batches
 from mnist_basics.speed import Timing, compare, synchronize
-from mnist_basics.workshop import listening
 from mnist_basics.ten_digits import digit_cnn
+from mnist_basics.workshop import listening
 
 ROOT = Path(__file__).parents[1]
 
