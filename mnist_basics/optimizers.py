@@ -30,9 +30,7 @@ class RememberingOptim(BasicOptim):
         checks.optimizer_settings(lr=lr, **settings)
         super().__init__(checks.trainable(params), lr)
         self.param_groups[0] |= settings
-        self.state = defaultdict(
-            dict
-        )  # for each parameter a dictionary, empty at first
+        self.state = defaultdict(dict)  # parameter → a dictionary, empty at first
 
     @torch.no_grad()
     def step(self):
