@@ -21,6 +21,7 @@ from matplotlib.ticker import FuncFormatter
 from torch import nn
 from torch.nn import functional as F
 
+# %% ../nbs/15_ladder.ipynb #534cd199
 from .convolutions import as_images, simple_cnn
 from .data import Digits, mnist_sample
 from .learner import DataLoaders, Learner
@@ -223,7 +224,7 @@ def five_seeds(digits: Digits | None = None, device=None) -> pd.DataFrame:
                 rows.append({**row, "recipe": recipe, "seed": seed})
     return pd.DataFrame(rows)[["rung", "recipe", "seed", "accuracy", "errors"]]
 
-
+# %% ../nbs/15_ladder.ipynb #2602f6c5
 def ties(seeds: pd.DataFrame) -> list[tuple[str, str]]:
     "Neighbours in a table of `five_seeds`, each by our recipe, whose errors overlap."
     ours = seeds[seeds["recipe"] == "ours"].groupby("rung", sort=False)["errors"]
@@ -250,7 +251,7 @@ def draw_seeds(ax: Axes, names: list[str], seeds: pd.DataFrame):
         below = {"xytext": (0, -18), "textcoords": "offset points", "ha": "center"}
         ax.annotate("a tie", (place, max(100 * (1 - right), 0.03)), **below)
 
-
+# %% ../nbs/15_ladder.ipynb #bf692e66
 def draw_ladder(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
     """Draw the errors of each rung in percent; published figures as hollow diamonds.
 
@@ -289,7 +290,7 @@ def _source(part):
     except (OSError, TypeError):
         return f"{part} {id(part)}"
 
-
+# %% ../nbs/15_ladder.ipynb #94ac1a6d
 def trained_rung(name: str, digits: Digits | None = None, seed=42) -> TrainedRung:
     "A rung on the CPU, in evaluation mode: kept from before, or trained now and kept."
     [name] = check_rungs([name])

@@ -79,7 +79,7 @@ EVENTS = (
 class Callback:
     "Listens to a Learner: methods named like `EVENTS` are called with the Learner."
 
-
+# %% ../nbs/06_learner.ipynb #c059b70a
 class DataLoaders(NamedTuple):
     "What to train on and what to validate with: two sources of batches `(xb, yb)`."
 

@@ -64,7 +64,7 @@ def _shaded(number, grey):
     colours = f"background-color: #{grey:02x}{grey:02x}{grey:02x}; color: {ink}"
     return f'<td style="{_SMALL}; {colours}">{number}</td>'
 
-
+# %% ../nbs/01_pixels.ipynb #4b8ef3b4
 def pixel_table(image, rows=slice(None), cols=slice(None)) -> HTML:
     """The numbers of an image, uint8 or float in 0..1, each cell as dark as its number.
 

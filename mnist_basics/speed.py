@@ -32,7 +32,7 @@ class Timing(NamedTuple):
     min: float
     max: float
 
-
+# %% ../nbs/14_speed.ipynb #e1bab529
 def compare(works: dict[str, Callable], repeat: int = 5, warmup: int = 1, device=None):
     """Time several ways to do the same, in turns. Returns name → `Timing`.
 
