@@ -34,6 +34,7 @@ outputs: $(STAMP)
 	$(BIN)/python -m nbconvert --to notebook --execute --inplace --log-level ERROR \
 		--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
 		--ClearMetadataPreprocessor.preserve_nb_metadata_mask=nbdev $(NOTEBOOKS)
+	$(BIN)/python tests/tidy.py $(NOTEBOOKS)
 	$(BIN)/nbdev-clean
 
 bench: $(STAMP)

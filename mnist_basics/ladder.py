@@ -2,11 +2,10 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'ask_rows', 'ask_images', 'SoftSimilarity', 'train_similarity', 'Rung', 'train_on_rows', 'train_on_images',
-           'TrainedRung', 'climb', 'check_rungs', 'ladder', 'five_seeds', 'ties', 'draw_seeds', 'draw_ladder',
+           'TrainedRung', 'check_rungs', 'climb', 'ladder', 'five_seeds', 'ties', 'draw_seeds', 'draw_ladder',
            'trained_rung']
 
 # %% ../nbs/15_ladder.ipynb #eed2eda2
-import inspect
 import time
 from functools import partial
 from importlib.resources import files
@@ -34,17 +33,17 @@ from .sgd import gradient_descent
 from .two_layer_net import simple_net
 from .workshop import checks
 from .workshop.devices import default_device, usable_device
-from .workshop.keeping import fingerprint, kept
+from .workshop.keeping import fingerprint, kept, source_of
 
 # %% ../nbs/15_ladder.ipynb #63071749
 def ask_rows(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     "Log-odds `[N]` of a 3 from a model with one output, for images `[N,28,28]`."
-    return model(images.flatten(1))[:, 0]
+    return model(images.flatten(1))[:, 0]  # [N,784] → [N,1] → [N]
 
 # %% ../nbs/15_ladder.ipynb #66988504
 def ask_images(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     "Log-odds `[N]` of a 3 from a model with two outputs, for images `[N,28,28]`."
-    three, seven = model(images[:, None]).unbind(1)
+    three, seven = model(images[:, None]).unbind(1)  # two of [N]
     return three - seven
 
 # %% ../nbs/15_ladder.ipynb #dd5d9a56
@@ -155,8 +154,19 @@ class TrainedRung(NamedTuple):
         checks.has_axes("N, rows, columns", images=images)
         checks.floating_point(images=images)
         device = next(iter(self.model.state_dict().values()), images).device
-        with torch.set_grad_enabled(images.requires_grad):
+        with torch.set_grad_enabled(images.requires_grad):  # slopes only if asked for
             return self.rung.ask(self.model, images.to(device)).cpu()
+
+# %% ../nbs/15_ladder.ipynb #588442fc
+def check_rungs(names: list[str] | None = None) -> list[str]:
+    "The names, or all of `RUNGS`. `ValueError` for one that is not there, or for none."
+    names = list(RUNGS if names is None else names)
+    if unknown := [name for name in names if name not in RUNGS]:
+        there = ", ".join(map(repr, RUNGS))
+        raise ValueError(f"There is no rung {unknown[0]!r}; there are {there}.")
+    if not names:
+        raise ValueError("There is no rung to climb: the list of names is empty.")
+    return names
 
 # %% ../nbs/15_ladder.ipynb #06112e0b
 def climb(
@@ -188,17 +198,6 @@ def climb(
         device=str(device),
     )
     return trained
-
-# %% ../nbs/15_ladder.ipynb #588442fc
-def check_rungs(names: list[str] | None = None) -> list[str]:
-    "The names, or all of `RUNGS`. `ValueError` for one that is not there, or for none."
-    names = list(RUNGS if names is None else names)
-    if unknown := [name for name in names if name not in RUNGS]:
-        there = ", ".join(map(repr, RUNGS))
-        raise ValueError(f"There is no rung {unknown[0]!r}; there are {there}.")
-    if not names:
-        raise ValueError("There is no rung to climb: the list of names is empty.")
-    return names
 
 # %% ../nbs/15_ladder.ipynb #c52cb9fa
 def ladder(
@@ -236,15 +235,21 @@ def ties(seeds: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 # %% ../nbs/15_ladder.ipynb #4067323c
+_LEFT = 0.3  # how far the published figures stand to the left, so that none hides ours
+
+
 def draw_seeds(ax: Axes, names: list[str], seeds: pd.DataFrame):
     "Small dots on the ladder for the rows of `five_seeds`; *a tie* where there is one."
     seeds = seeds[seeds["rung"].isin(names)]
     for (name, recipe), rows in seeds.groupby(["rung", "recipe"], sort=False):
-        x = [names.index(name) + 0.05 * (i - 2) for i in range(len(rows))]
+        colour, place = ("0.6", 0) if recipe == "ours" else ("#CC79A7", -_LEFT)
+        x = [names.index(name) + place + 0.05 * (i - 2) for i in range(len(rows))]
         error = (100 * (1 - rows["accuracy"])).clip(lower=0.03)
-        colour = "0.6" if recipe == "ours" else "#CC79A7"
         ax.plot(x, error, "o", color=colour, markersize=4, zorder=3)
     ax.plot([], [], "o", color="0.6", markersize=4, label="five seeds")
+    if (seeds["recipe"] != "ours").any():
+        label = "five seeds at the published rate"
+        ax.plot([], [], "o", color="#CC79A7", markersize=4, label=label)
     for pair in ties(seeds):
         place = sum(map(names.index, pair)) / 2
         right = seeds["accuracy"][seeds["rung"].isin(pair)].median()
@@ -260,35 +265,28 @@ def draw_ladder(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figur
     names = list(table["rung"])
     here, published = 100 * (1 - table["accuracy"]), 100 * (1 - table["published"])
     here = here.clip(lower=0.03)  # a logarithmic axis has no place for 0 errors
-    ax.plot(names, here, "o-", color="black", markersize=9, label="here")
-    hollow = {"markersize": 15, "markerfacecolor": "none", "markeredgewidth": 1.5}
-    ax.plot(names, published, "D", color="#CC79A7", label="published", **hollow)
-    beside = {"xytext": (14, 8), "textcoords": "offset points"}
-    for name, right, error, other in zip(names, table["accuracy"], here, published):
-        ax.annotate(f"{right:.4f}", (name, error), **beside)
-        if name in RUNGS and RUNGS[name].as_published:
-            ax.annotate(", ".join(RUNGS[name].as_published), (name, other), **beside)
+    ax.plot(range(len(names)), here, "o-", color="black", markersize=9, label="here")
+    left = [i - _LEFT for i in range(len(names))]
+    hollow = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.5}
+    ax.plot(left, published, "D", color="#CC79A7", label="published", **hollow)
+    beside = {"xytext": (9, 8), "textcoords": "offset points"}
+    above = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center"}
+    for i, right in enumerate(table["accuracy"]):
+        ax.annotate(f"{right:.4f}", (i, here.iloc[i]), **beside)
+        if names[i] in RUNGS and (others := ", ".join(RUNGS[names[i]].as_published)):
+            ax.annotate(others, (left[i], published.iloc[i]), **above)
     if seeds is not None:
         draw_seeds(ax, names, seeds)
     ylim = min(0.1, 0.7 * here.min()), max(20, 1.5 * here.max())
     ax.set(yscale="log", ylim=ylim, yticks=[10, 5, 2, 1, 0.5, 0.2, 0.1])
     ax.set(ylabel="errors (%)", title="Errors of each rung; beside each, its accuracy")
+    ax.set_xticks(range(len(names)), names)
     ax.minorticks_off()
     ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
-    ax.margins(x=0.15)
+    ax.margins(x=0.1)
     ax.grid(axis="y", alpha=0.4)
-    ax.legend(frameon=False, labelspacing=1.2)
+    ax.legend(frameon=False, labelspacing=0.9)
     return fig
-
-# %% ../nbs/15_ladder.ipynb #408582a7
-def _source(part):
-    "What a part of a rung is made from; of what has no source, what it is."
-    if isinstance(part, partial):
-        return f"{_source(part.func)} {part.args} {part.keywords}"
-    try:
-        return inspect.getsource(part)
-    except (OSError, TypeError):
-        return f"{part} {id(part)}"
 
 # %% ../nbs/15_ladder.ipynb #94ac1a6d
 def trained_rung(name: str, digits: Digits | None = None, seed=42) -> TrainedRung:
@@ -301,7 +299,7 @@ def trained_rung(name: str, digits: Digits | None = None, seed=42) -> TrainedRun
         return {"model": trained.model.state_dict(), "row": trained.row}
 
     code = [file.read_bytes() for file in sorted(files("mnist_basics").glob("*.py"))]
-    code += [_source(part) for part in rung if callable(part)]
+    code += [source_of(part) for part in rung if callable(part)]
     data = fingerprint(*vars(digits).values())
     made_from = fingerprint(data, name, str(seed), *code)
     with torch.random.fork_rng():
