@@ -471,6 +471,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'mnist_basics.ladder.TrainedRung.log_odds': ( 'ladder.html#trainedrung.log_odds',
                                                                                    'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder.TrainedRung.name': ('ladder.html#trainedrung.name', 'mnist_basics/ladder.py'),
+                                     'mnist_basics.ladder._axis_of_errors': ('ladder.html#_axis_of_errors', 'mnist_basics/ladder.py'),
+                                     'mnist_basics.ladder._note': ('ladder.html#_note', 'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder._resnet18': ('ladder.html#_resnet18', 'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder.ask_images': ('ladder.html#ask_images', 'mnist_basics/ladder.py'),
                                      'mnist_basics.ladder.ask_rows': ('ladder.html#ask_rows', 'mnist_basics/ladder.py'),

@@ -236,6 +236,20 @@ def ties(seeds: pd.DataFrame) -> list[tuple[str, str]]:
 
 # %% ../nbs/15_ladder.ipynb #4067323c
 _LEFT = 0.3  # how far the published figures stand to the left, so that none hides ours
+_PUBLISHED = {"color": "#CC79A7", "label": "published", "markeredgewidth": 1.5}
+
+
+def _note(ax, text, place, shift):
+    where = {"xytext": shift, "textcoords": "offset points", "ha": "center"}
+    ax.annotate(text, place, **where)
+
+
+def _axis_of_errors(ax, low, high):
+    ticks = [10, 5, 2, 1, 0.5, 0.2, 0.1]
+    ax.set(yscale="log", ylim=(low, high), yticks=ticks, ylabel="errors (%)")
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
+    ax.grid(axis="y", alpha=0.4)
 
 
 def draw_seeds(ax: Axes, names: list[str], seeds: pd.DataFrame):
@@ -253,8 +267,7 @@ def draw_seeds(ax: Axes, names: list[str], seeds: pd.DataFrame):
     for pair in ties(seeds):
         place = sum(map(names.index, pair)) / 2
         right = seeds["accuracy"][seeds["rung"].isin(pair)].median()
-        below = {"xytext": (0, -18), "textcoords": "offset points", "ha": "center"}
-        ax.annotate("a tie", (place, max(100 * (1 - right), 0.03)), **below)
+        _note(ax, "a tie", (place, max(100 * (1 - right), 0.03)), (0, -18))
 
 # %% ../nbs/15_ladder.ipynb #bf692e66
 def draw_ladder(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
@@ -267,24 +280,18 @@ def draw_ladder(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figur
     here = here.clip(lower=0.03)  # a logarithmic axis has no place for 0 errors
     ax.plot(range(len(names)), here, "o-", color="black", markersize=9, label="here")
     left = [i - _LEFT for i in range(len(names))]
-    hollow = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.5}
-    ax.plot(left, published, "D", color="#CC79A7", label="published", **hollow)
-    beside = {"xytext": (9, 8), "textcoords": "offset points"}
-    above = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center"}
+    ax.plot(left, published, "D", markersize=11, fillstyle="none", **_PUBLISHED)
     for i, right in enumerate(table["accuracy"]):
-        ax.annotate(f"{right:.4f}", (i, here.iloc[i]), **beside)
-        if names[i] in RUNGS and (others := ", ".join(RUNGS[names[i]].as_published)):
-            ax.annotate(others, (left[i], published.iloc[i]), **above)
+        _note(ax, f"{right:.4f}", (i, here.iloc[i]), (29, 5))
+        if names[i] in RUNGS:
+            other = ", ".join(RUNGS[names[i]].as_published)
+            _note(ax, other, (left[i], published.iloc[i]), (0, 12))
     if seeds is not None:
         draw_seeds(ax, names, seeds)
-    ylim = min(0.1, 0.7 * here.min()), max(20, 1.5 * here.max())
-    ax.set(yscale="log", ylim=ylim, yticks=[10, 5, 2, 1, 0.5, 0.2, 0.1])
-    ax.set(ylabel="errors (%)", title="Errors of each rung; beside each, its accuracy")
+    _axis_of_errors(ax, min(0.1, 0.7 * here.min()), max(20, 1.5 * here.max()))
     ax.set_xticks(range(len(names)), names)
-    ax.minorticks_off()
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
+    ax.set_title("Errors of each rung; beside each, its accuracy")
     ax.margins(x=0.1)
-    ax.grid(axis="y", alpha=0.4)
     ax.legend(frameon=False, labelspacing=0.9)
     return fig
 
