@@ -31,6 +31,7 @@ from .optimizers import OneCycle
 from .pixel_similarity import PixelSimilarity
 from .resnet18 import resnet18
 from .sgd import gradient_descent
+from .speed import skip_padding
 from .two_layer_net import simple_net
 from .workshop import checks
 from .workshop.devices import default_device, usable_device
@@ -111,7 +112,7 @@ def train_on_images(model, digits: Digits, device, seed, epochs, lr, batch_size)
 
 # %% ../nbs/15_ladder.ipynb #ec74305e
 def _resnet18():
-    return resnet18().to(memory_format=torch.channels_last)
+    return skip_padding(resnet18()).to(memory_format=torch.channels_last)
 
 
 _linear = partial(nn.Linear, 784, 1)
