@@ -8,7 +8,6 @@ import contextlib
 import datetime
 import functools
 import importlib.metadata
-import itertools
 import statistics
 import struct
 import subprocess
@@ -41,7 +40,7 @@ from mnist_basics.linear_model import (
     validate_epoch,
 )
 from mnist_basics.resnet18 import resnet18
-from mnist_basics.speed import Timing, compare
+from mnist_basics.speed import Timing, compare, skip_padding
 from mnist_basics.ten_digits import digit_cnn
 from mnist_basics.two_layer_net import simple_net
 from mnist_basics.workshop.devices import default_device
@@ -50,7 +49,6 @@ from mnist_basics.workshop.machine import describe_machine
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import fastai.vision.all as fastai
-    from fastai.callback.training import ShortEpochCallback
 
 HERE = Path(__file__).parent
 KNOWN_TO_FALL_SHORT = ("resnet18",)  # README.md says why; what is asked stays
@@ -437,49 +435,26 @@ def warm_ups(device):
 VISION_LEARNER = "fastai's `vision_learner` on the folder"
 
 
-def resnet_epoch(bench):
-    batch_size = min(128, len(bench.sample.train_y) // 2)
+def resnet_epoch(bench, their_size=128):
+    "One epoch and a validation: fastai in batches of `their_size`, ours in 128."
+    most = len(bench.sample.train_y) // 2
+    their_size, our_size = min(their_size, most), min(128, most)
 
     def their_fit(learn):
         with quiet(learn):
-            learn.fit_one_cycle(1, 0.1)
+            learn.fit_one_cycle(1, 0.003)
 
-    train = Batches(*as_images(bench.sample, "train"), batch_size, True, bench.device)
-    valid = Batches(*as_images(bench.sample, "valid"), batch_size, device=bench.device)
-    learn = our_learner(train, valid, arranged(resnet18(), bench.device, True))
-    theirs = from_the_start(their_learner(bench, batch_size), their_fit)
+    train = Batches(*as_images(bench.sample, "train"), our_size, True, bench.device)
+    valid = Batches(*as_images(bench.sample, "valid"), our_size, device=bench.device)
+    model = arranged(skip_padding(resnet18()), bench.device, channels_last=True)
+    learn = our_learner(train, valid, model)
+    theirs = from_the_start(their_learner(bench, their_size), their_fit)
     ours = from_the_start(learn, lambda learn: learn.fit_one_cycle(1, 0.003))
     warmup = warm_ups(bench.device)
     sides = side_by_side(bench, theirs, ours, warmup=warmup)
     asked = Asked(5, 0.5, 0.995) if bench.device.type == "cuda" else Asked(2)
-    work = f"ResNet18, one epoch, batches of {batch_size}"
+    work = f"ResNet18, one epoch, batches of {their_size} / {our_size}"
     return Row(work, VISION_LEARNER, *sides, asked)
-
-
-def resnet_usual(bench):
-    "A part of an epoch without validation: fastai in batches of 64, ours in 128."
-    batch_size = min(128, len(bench.sample.train_y) // 2)
-    steps = bench.part_of(20)
-    train = Batches(*as_images(bench.sample, "train"), batch_size, True, bench.device)
-    model = arranged(resnet18(), bench.device, channels_last=True)
-    peer = their_learner(bench, batch_size // 2)
-    part = steps * batch_size / (len(peer.dls.train) * peer.dls.bs)
-
-    def ours():
-        batches = list(itertools.islice(train, steps))
-        learn = our_learner(batches, batches[:1], model)
-        learn.fit_one_cycle(1, 0.003)
-
-    def theirs():
-        with quiet(peer):
-            short = ShortEpochCallback(part, short_valid=True)
-            peer.fit_one_cycle(1, 0.1, cbs=short)
-
-    settings = {"repeat": min(bench.repeat, 3), "warmup": warm_ups(bench.device)}
-    sides = side_by_side(bench, theirs, ours, **settings)
-    sizes = f"in batches of {batch_size // 2} / {batch_size}"
-    work = f"ResNet18, {steps * batch_size:,} images {sizes}"
-    return Row(work, VISION_LEARNER, *sides, Asked(2))
 
 
 class ExampleNet(nn.Module):
@@ -631,7 +606,7 @@ ROWS: dict[str, Callable] = {
     "two-layer-net": two_layer_net,
     "overhead": overhead,
     "resnet18": resnet_epoch,
-    "resnet18-usual": resnet_usual,
+    "resnet18-usual": functools.partial(resnet_epoch, their_size=64),
     "ten-digits": ten_digits,
     "ladder": whole_ladder,
     "kept-rungs": kept_rungs,

@@ -110,7 +110,7 @@ def train_on_images(model, digits: Digits, device, seed, epochs, lr, batch_size)
 
 # %% ../nbs/15_ladder.ipynb #ec74305e
 def _resnet18():
-    return resnet18().to(memory_format=torch.channels_last)
+    return skip_padding(resnet18()).to(memory_format=torch.channels_last)
 
 
 _linear = partial(nn.Linear, 784, 1)

@@ -1,5 +1,6 @@
 """How a time is taken, what makes a net fast, and the benchmarks (14_speed)."""
 
+import copy
 import importlib.util
 import re
 from functools import partial
@@ -9,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 from typer.testing import CliRunner
 
 from mnist_basics import speed
@@ -16,7 +18,8 @@ from mnist_basics.convolutions import class_accuracy
 from mnist_basics.data import Digits, read_folder, read_idx
 from mnist_basics.learner import Callback, DataLoaders, Learner
 from mnist_basics.linear_model import Batches
-from mnist_basics.speed import Timing, compare, synchronize
+from mnist_basics.resnet18 import resnet18
+from mnist_basics.speed import Conv3x3, Timing, compare, skip_padding, synchronize
 from mnist_basics.ten_digits import digit_cnn
 from mnist_basics.workshop import listening
 
@@ -207,6 +210,81 @@ def test_what_is_arranged_is_saved_under_the_same_names(bench, few, tmp_path):
     plain.load(tmp_path / "arranged.pt")
     assert list(learn.model.state_dict()) == list(plain.model.state_dict())
     assert (plain.model[0].weight == 1).all()
+
+
+# Convolutions without the weights that can only meet padding
+
+SIZES = [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 3), (7, 4)]
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("stride", [1, 2, 3, (1, 2)])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_convolution_that_leaves_padding_out_equals_pytorchs(
+    size, stride, bias, memory
+):
+    theirs = nn.Conv2d(4, 6, 3, stride, padding=1, bias=bias).to(memory_format=memory)
+    ours = skip_padding(copy.deepcopy(theirs))
+    assert type(ours) is Conv3x3
+    x, results = torch.randn(5, 4, *size).to(memory_format=memory), []
+    for conv in (ours, theirs):
+        inputs = x.clone().requires_grad_(), *conv.parameters()
+        output = conv(inputs[0])
+        gradients = torch.autograd.grad(output.square().sum(), inputs)
+        results.append([output, *gradients])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("side, used", [(1, 1), (2, 4)])
+def test_only_weights_that_meet_a_pixel_are_used(side, used, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a whole convolution, for so few pixels")
+
+    conv = skip_padding(nn.Conv2d(4, 6, 3, stride=2, padding=1))
+    monkeypatch.setattr(nn.Conv2d, "forward", refuse)
+    conv(torch.randn(5, 4, side, side)).sum().backward()
+    assert conv.weight.grad.count_nonzero() == 24 * used
+    seen = conv.weight.grad[:, :, 1 : 1 + side, 1 : 1 + side]
+    assert seen.count_nonzero() == 24 * used
+
+
+def test_a_single_image_without_a_batch_is_taken_as_pytorch_takes_it():
+    conv, x = nn.Conv2d(4, 6, 3, padding=1), torch.randn(4, 2, 2)
+    torch.testing.assert_close(skip_padding(copy.deepcopy(conv))(x), conv(x))
+
+
+OTHERS = [
+    nn.Conv2d(4, 4, 5, padding=2),
+    nn.Conv2d(4, 4, 3),
+    nn.Conv2d(4, 4, 3, padding=1, groups=2),
+    nn.Conv2d(4, 4, 3, padding=1, dilation=2),
+    nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+    nn.ConvTranspose2d(4, 4, 3, padding=1),
+]
+
+
+@pytest.mark.parametrize("conv", OTHERS, ids=str)
+def test_other_convolutions_stay_as_they_are(conv):
+    kind = type(conv)
+    assert type(skip_padding(nn.Sequential(conv))[0]) is kind is not Conv3x3
+
+
+def test_a_net_that_skips_padding_is_the_same_net():
+    """Outputs, gradients, running means; and a state_dict goes either way."""
+    plain = resnet18()
+    ours = skip_padding(copy.deepcopy(plain))
+    x, y = torch.rand(8, 1, 28, 28), torch.arange(8) % 2
+    for model in (plain, ours):
+        F.cross_entropy(model(x), y).backward()
+    close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4)
+    for our, their in zip(ours.parameters(), plain.parameters()):
+        close(our.grad, their.grad)
+    close(ours.state_dict(), plain.state_dict())  # the same names, too
+    torch.nn.init.ones_(plain.fc.weight)
+    ours.load_state_dict(plain.state_dict())
+    close(ours.eval()(x), plain.eval()(x))
+    plain.load_state_dict(ours.state_dict())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
