@@ -15,8 +15,8 @@ from .workshop import checks
 def edge_kernels() -> dict[str, Tensor]:
     "Four kernels, float32 [3,3], for the top, left, bottom and right edge of a stroke."
     top = torch.tensor([[-1.0, -1, -1], [0, 0, 0], [1, 1, 1]])
-    turned = {"top": 0, "left": 1, "bottom": 2, "right": 3}  # quarters, anticlockwise
-    return {side: top.rot90(quarters) for side, quarters in turned.items()}
+    sides = ["top", "left", "bottom", "right"]  # each a quarter further, anticlockwise
+    return {side: top.rot90(quarters) for quarters, side in enumerate(sides)}
 
 # %% ../nbs/10_convolutions.ipynb #ad3ebe81
 def convolve(image: Tensor, kernel: Tensor, stride=1, padding=0) -> Tensor:
@@ -57,7 +57,7 @@ def simple_cnn(n_out: int = 2) -> nn.Sequential:
     Float [B,1,28,28] to logits [B,n_out]. `ValueError` for `n_out` below 1."""
     checks.whole_number(n_out=n_out)
     channels, layers = [1, 8, 16, 32, 64, n_out], []
-    for n_in, n_kernels in zip(channels, channels[1:]):
+    for n_in, n_kernels in zip(channels, channels[1:]):  # 1 and 8, 8 and 16, …
         layers += [nn.Conv2d(n_in, n_kernels, 3, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(*layers[:-1], nn.Flatten())  # no ReLU after the last one
 

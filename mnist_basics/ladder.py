@@ -30,6 +30,7 @@ from .optimizers import OneCycle
 from .pixel_similarity import PixelSimilarity
 from .resnet18 import resnet18
 from .sgd import gradient_descent
+from .speed import skip_padding
 from .two_layer_net import simple_net
 from .workshop import checks
 from .workshop.devices import default_device, usable_device
