@@ -19,7 +19,8 @@ from .workshop.devices import default_device
 def synchronize(device: torch.device | str | None = None):
     """Wait until `device` has done all it was asked to; default: `default_device()`.
 
-    For CUDA and MPS; a CPU has done it when a call returns."""
+    For CUDA and MPS (NVIDIA's and Apple's GPUs); a CPU has done it when a call returns.
+    """
     device = torch.device(device) if device else default_device()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -43,8 +44,11 @@ def compare(works: dict[str, Callable], repeat: int = 5, warmup: int = 1, device
     `default_device()`). `ValueError` without a function or a repetition."""
     checks.whole_number(repeat=repeat)
     checks.whole_number(0, warmup=warmup)
-    named = isinstance(works, dict) and works
-    if not named or not all(map(callable, works.values())):
+    if (
+        not works
+        or not isinstance(works, dict)
+        or not all(map(callable, works.values()))
+    ):
         raise ValueError('compare needs functions by name: {"a loop": loop, …}.')
     seconds = {name: [] for name in works}
     for turn in range(warmup + repeat):
@@ -67,13 +71,14 @@ class Conv3x3(nn.Conv2d):
         if x.ndim != 4 or max(rows, columns) > 2:
             return super().forward(x)
         tops, lefts = range(0, rows, self.stride[0]), range(0, columns, self.stride[1])
-        weight = self.weight.permute(0, 2, 3, 1)  # the channels last
+        weight = self.weight.permute(0, 2, 3, 1)  # [n_out,3,3,n_in]
         seen = [
             weight[:, 1 - top : 1 - top + rows, 1 - left : 1 - left + columns]
             for top in tops
             for left in lefts
         ]
-        y = F.linear(x.permute(0, 2, 3, 1).flatten(1), torch.cat(seen).flatten(1))
+        x = x.permute(0, 2, 3, 1).flatten(1)  # [B,rows·columns·n_in]
+        y = F.linear(x, torch.cat(seen).flatten(1))  # [B,places·n_out]
         y = y.view(len(x), len(tops), len(lefts), self.out_channels)
         return (y if self.bias is None else y + self.bias).permute(0, 3, 1, 2)
 
