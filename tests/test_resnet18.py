@@ -1,4 +1,4 @@
-"""The ResNet18 and its parts beside torchvision's, bad input, and the shifts."""
+"""The ResNet18 and its parts beside torchvision, bad input, and the same net twice."""
 
 from functools import partial
 from itertools import islice
@@ -13,13 +13,7 @@ from mnist_basics.convolutions import as_images, class_accuracy
 from mnist_basics.learner import DataLoaders, Learner
 from mnist_basics.linear_model import Batches
 from mnist_basics.optimizers import OneCycle
-from mnist_basics.resnet18 import (
-    Conv3x3,
-    RandomShift,
-    ResBlock,
-    predict_shifted,
-    resnet18,
-)
+from mnist_basics.resnet18 import ResBlock, resnet18
 
 close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 
@@ -64,32 +58,6 @@ def test_the_weights_start_as_torchvisions_do():
             assert torch.equal(our, their), name
 
 
-SIZES = [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 3), (7, 4)]
-
-
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("size", SIZES)
-def test_a_convolution_that_leaves_padding_out_equals_pytorchs(size, stride):
-    torch.manual_seed(0)
-    conv, x = Conv3x3(4, 6, stride), torch.randn(5, 4, *size, requires_grad=True)
-    results = []
-    for output in (conv(x), F.conv2d(x, conv.weight, stride=stride, padding=1)):
-        gradients = torch.autograd.grad(output.square().sum(), (x, conv.weight))
-        results.append([output, *gradients])
-    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
-
-
-def test_a_single_pixel_meets_the_middle_weights_only(monkeypatch):
-    def refuse(*_):
-        raise AssertionError("a whole convolution, for one pixel")
-
-    monkeypatch.setattr(nn.Conv2d, "forward", refuse)
-    conv = Conv3x3(4, 6)
-    conv(torch.randn(5, 4, 1, 1)).sum().backward()
-    middle = conv.weight.grad[:, :, 1, 1]
-    assert middle.count_nonzero() == 24 == conv.weight.grad.count_nonzero()
-
-
 BLOCKS = [(8, 8, 1), (8, 8, 2), (8, 12, 1), (8, 12, 2)]
 
 
@@ -112,60 +80,6 @@ def test_a_resnet_without_channels_is_refused(sizes):
         resnet18(*sizes)
 
 
-def learner_of(x, model):
-    batches = Batches(x, torch.zeros(len(x)), len(x), device="cpu")
-    return Learner(DataLoaders(batches, batches), model, progress=False)
-
-
-def test_a_random_shift_moves_each_image_and_loses_no_ink():
-    x = torch.zeros(200, 2, 9, 9)
-    x[:, :, 4, 3] = torch.arange(1.0, 201)[:, None]
-    learn = learner_of(x, nn.Flatten())
-    learn.xb = x
-    torch.manual_seed(0)
-    RandomShift(2).before_batch(learn)
-    assert learn.xb.shape == x.shape
-    torch.testing.assert_close(learn.xb.sum((2, 3)), x.sum((2, 3)))
-    places = {(row - 4, col - 3) for _, _, row, col in learn.xb.nonzero().tolist()}
-    two = range(-2, 3)
-    assert places == {(down, right) for down in two for right in two}
-
-
-def test_predict_shifted_is_the_mean_over_all_places():
-    torch.manual_seed(0)
-    x, expected = torch.rand(5, 1, 9, 9), 0
-    learn = learner_of(x, nn.Sequential(nn.Flatten(), nn.Linear(81, 3)))
-    padded = F.pad(x, [1] * 4)
-    for down in range(3):
-        for right in range(3):
-            part = padded[:, :, down : down + 9, right : right + 9]
-            expected = expected + learn.predict(part).softmax(1) / 9
-    torch.testing.assert_close(predict_shifted(learn, x, by=1), expected)
-    unmoved = learn.predict(x).softmax(1)
-    torch.testing.assert_close(predict_shifted(learn, x, by=0), unmoved)
-    single = learner_of(x, nn.Sequential(nn.Flatten(), nn.Linear(81, 1)))
-    with pytest.raises(ValueError, match="n_out must be a whole number, 2 or more"):
-        predict_shifted(single, x)
-
-
-@pytest.mark.parametrize("by", [-1, 1.5])
-def test_a_shift_by_no_whole_number_of_pixels_is_refused(by):
-    x = torch.rand(5, 1, 9, 9)
-    learn = learner_of(x, nn.Sequential(nn.Flatten(), nn.Linear(81, 3)))
-    for shift in (RandomShift, partial(predict_shifted, learn, x)):
-        with pytest.raises(ValueError, match="by must be a whole number, 0 or more"):
-            shift(by)
-
-
-def test_rows_of_pixels_cannot_be_shifted():
-    x = torch.rand(5, 81)
-    learn = learner_of(x, nn.Linear(81, 3))
-    with pytest.raises(ValueError, match=r"\[N,C,rows,columns\], not \[5, 81\]"):
-        predict_shifted(learn, x)
-    with pytest.raises(ValueError, match=r"\[N,C,rows,columns\], not \[5, 81\]"):
-        learn.fit(1, 0.1, cbs=[RandomShift(1)])
-
-
 def test_the_same_seed_gives_the_same_numbers_on_the_cpu(digits):
     x, y = as_images(digits, "train")
 
@@ -173,13 +87,21 @@ def test_the_same_seed_gives_the_same_numbers_on_the_cpu(digits):
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         batches = list(islice(Batches(x, y, 32, True, "cpu", generator), 3))
-        model = resnet18().to(memory_format=torch.channels_last)
+        model = resnet18()
         adam = partial(torch.optim.AdamW, fused=True)
         options = {"metrics": class_accuracy, "device": "cpu", "progress": False}
         dls = DataLoaders(batches, batches[:1])
         learn = Learner(dls, model, F.cross_entropy, adam, **options)
-        learn.fit(1, 0.003, [OneCycle(0.003), RandomShift(1)])
+        learn.fit(1, 0.003, [OneCycle(0.003)])
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     once = parameters(7)
     assert torch.equal(once, parameters(7)) and not torch.equal(once, parameters(8))
+
+
+def test_a_block_whose_last_gamma_is_zero_passes_its_input_on():
+    torch.manual_seed(0)
+    block, x = ResBlock(8, 8), torch.rand(3, 8, 5, 5)
+    assert (block(x) - x).abs().max() > 0.1
+    nn.init.zeros_(block.bn2.weight)
+    assert torch.equal(block(x), x)
