@@ -113,6 +113,7 @@ def test_unfrozen_everything_learns_again(few):
     before = copy.deepcopy(model.state_dict())
     fit_few(model, *few, steps=3, lr=0.01)
     assert changed(model, before) == set(before)
+    assert all(param.grad is None for param in model.parameters())
 
 
 def test_a_few_steps_learn_and_follow_their_seed(few):
@@ -125,6 +126,14 @@ def test_a_few_steps_learn_and_follow_their_seed(few):
     first, again, other = trained
     assert torch.equal(first.argmax(1), y)
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_step_takes_at_most_a_batch(few):
+    model, sizes = net(), []
+    model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    fit_few(model, *few, steps=2, lr=0.01, batch_size=5)
+    fit_few(model, *few, steps=1, lr=0.01, batch_size=20)
+    assert sizes == [5, 5, 12]
 
 
 def test_each_part_has_its_rate(few):
