@@ -1,4 +1,4 @@
-"""All ten digits: the net, its training, and the average of its weights."""
+"""All ten digits: images held out, the net, its training, and the shifts."""
 
 from functools import partial
 
@@ -7,11 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mnist_basics.convolutions import class_accuracy
 from mnist_basics.data import Digits, mnist_full
 from mnist_basics.learner import Callback, DataLoaders, Learner
 from mnist_basics.linear_model import Batches
-from mnist_basics.ten_digits import WeightAverage, digit_cnn, train_ten_digits
+from mnist_basics.ten_digits import (
+    RandomShift,
+    digit_cnn,
+    hold_out,
+    predict_shifted,
+    train_ten_digits,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,12 @@ def few():
     return Digits(*train, full.valid_x[valid], full.valid_y[valid])
 
 
-quick = partial(train_ten_digits, epochs=1, device="cpu", progress=False)
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("MNIST_BASICS_DEVICE", "cpu")
+
+
+quick = partial(train_ten_digits, epochs=1, progress=False)
 
 
 def test_the_published_counts_of_all_ten_digits():
@@ -30,6 +40,44 @@ def test_the_published_counts_of_all_ten_digits():
     assert len(full.train_x) == 60_000 and len(full.valid_x) == 10_000
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert full.train_y.bincount().tolist() == counts
+
+
+def test_the_images_held_out_are_training_images_and_none_is_lost(few):
+    kept = hold_out(few, 400)
+    assert len(kept.train_x) == len(kept.train_y) == 1100 and len(kept.valid_x) == 400
+    both = torch.cat([kept.train_x, kept.valid_x]).flatten(1)
+    labels = torch.cat([kept.train_y, kept.valid_y])
+    pairs = {(x.numpy().tobytes(), y.item()) for x, y in zip(both, labels)}
+    trained = {
+        (x.numpy().tobytes(), y.item()) for x, y in zip(few.train_x, few.train_y)
+    }
+    assert pairs == trained and len(pairs) == 1500
+
+
+def test_the_seed_draws_the_images_held_out(few):
+    first, again, other = (hold_out(few, 400, seed).valid_x for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    counts = hold_out(few, 400, 1).valid_y.bincount(minlength=10)
+    assert counts.min() > 20, "a random draw, of all digits"
+
+
+@pytest.mark.parametrize("n", [0, 1500, 0.5])
+def test_all_or_none_cannot_be_held_out(few, n):
+    with pytest.raises(ValueError, match="^n must be"):
+        hold_out(few, n)
+
+
+def test_without_digits_it_learns_from_50_000_and_never_sees_the_test_images(
+    few, monkeypatch
+):
+    monkeypatch.setattr("mnist_basics.ten_digits.mnist_full", lambda: few)
+    small = partial(hold_out, n=500)
+    monkeypatch.setattr("mnist_basics.ten_digits.hold_out", small)
+    learn = quick()
+    held = small(few)
+    assert len(learn.dls.train.x) == len(held.train_x) == 1000
+    expected = held.valid_x[held.valid_y.argsort(stable=True)][:, None].float() / 255
+    assert torch.equal(learn.dls.valid.x, expected)
 
 
 @pytest.mark.parametrize("width, n_out", [(8, 10), (3, 2)])
@@ -75,14 +123,15 @@ def test_shifts_move_the_images_that_are_trained_on(few):
 
     plain, shifted, again = Looks(), Looks(), Looks()
     quick(few, cbs=(plain,))
-    quick(few, shift=2, cbs=(shifted,))
-    quick(few, shift=2, cbs=(again,))
+    quick(few, cbs=(RandomShift(2), shifted))
+    quick(few, cbs=(RandomShift(2), again))
     assert not torch.equal(plain.xb, shifted.xb)
     assert torch.equal(shifted.xb, again.xb)
 
 
 def test_training_ten_digits_learns_and_takes_its_settings(few):
-    learn = quick(few, epochs=12, width=4, shift=1, smoothing=0.1)
+    shift = RandomShift(1)
+    learn = quick(few, epochs=12, width=4, cbs=[shift], smoothing=0.1)
     assert learn.recorder.values[-1][2] > 0.8
     assert learn.model[0].out_channels == 4 and len(learn.recorder.seconds) == 12
     assert learn.loss_func.keywords == {"label_smoothing": 0.1}
@@ -95,73 +144,55 @@ def test_there_is_an_output_for_each_kind_of_digit(few):
     assert quick(four).model[-2].out_channels == 4
 
 
-class Last(Callback):
-    "Keeps the weights after each batch."
-
-    def before_fit(self, learn):
-        self.weights = []
-
-    def after_batch(self, learn):
-        self.weights.append([p.detach().clone() for p in learn.model.parameters()])
+def learner_of(x, model):
+    batches = Batches(x, torch.zeros(len(x)), len(x), device="cpu")
+    return Learner(DataLoaders(batches, batches), model, progress=False)
 
 
-def assert_equal(these, those):
-    exactly = {"rtol": 0, "atol": 0, "check_stride": False}
-    torch.testing.assert_close(these, those, **exactly)
+def test_a_random_shift_moves_each_image_and_loses_no_ink():
+    x = torch.zeros(200, 2, 9, 9)
+    x[:, :, 4, 3] = torch.arange(1.0, 201)[:, None]
+    learn = learner_of(x, nn.Flatten())
+    learn.xb = x
+    torch.manual_seed(0)
+    RandomShift(2).before_batch(learn)
+    assert learn.xb.shape == x.shape
+    torch.testing.assert_close(learn.xb.sum((2, 3)), x.sum((2, 3)))
+    places = {(row - 4, col - 3) for _, _, row, col in learn.xb.nonzero().tolist()}
+    two = range(-2, 3)
+    assert places == {(down, right) for down in two for right in two}
 
 
-def test_a_weight_average_does_not_disturb_the_training(few):
-    plain, averaged, average = Last(), Last(), WeightAverage(0.9)
-    quick(few, epochs=3, cbs=(plain,))
-    learn = quick(few, epochs=3, cbs=(averaged, average))
-    assert_equal(averaged.weights, plain.weights)
-    last = plain.weights[-1]
-    assert not torch.equal(learn.model[0].weight, last[0]), "it ends with the average"
-    average.swap()
-    assert_equal(list(learn.model.parameters()), last)
+def test_predict_shifted_is_the_mean_over_all_places():
+    torch.manual_seed(0)
+    x, expected = torch.rand(5, 1, 9, 9), 0
+    learn = learner_of(x, nn.Sequential(nn.Flatten(), nn.Linear(81, 3)))
+    padded = F.pad(x, [1] * 4)
+    for down in range(3):
+        for right in range(3):
+            part = padded[:, :, down : down + 9, right : right + 9]
+            expected = expected + learn.predict(part).softmax(1) / 9
+    torch.testing.assert_close(predict_shifted(learn, x, by=1), expected)
+    unmoved = learn.predict(x).softmax(1)
+    torch.testing.assert_close(predict_shifted(learn, x, by=0), unmoved)
+    single = learner_of(x, nn.Sequential(nn.Flatten(), nn.Linear(81, 1)))
+    with pytest.raises(ValueError, match="n_out must be a whole number, 2 or more"):
+        predict_shifted(single, x)
 
 
-def test_validation_is_taken_with_the_average(few):
-    class Looks(Callback):
-        def after_epoch(self, learn):
-            self.weight = learn.model[0].weight.detach().clone()
-
-    looks, last = Looks(), Last()
-    learn = quick(few, cbs=(last, WeightAverage(0.9), looks))
-    assert torch.equal(looks.weight, learn.model[0].weight)
-    assert not torch.equal(looks.weight, last.weights[-1][0])
-    again = pytest.approx(learn.validate(), abs=1e-6)
-    assert learn.recorder.values[-1][1:] == again
+@pytest.mark.parametrize("by", [-1, 1.5])
+def test_a_shift_by_no_whole_number_of_pixels_is_refused(by):
+    x = torch.rand(5, 1, 9, 9)
+    learn = learner_of(x, nn.Sequential(nn.Flatten(), nn.Linear(81, 3)))
+    for shift in (RandomShift, partial(predict_shifted, learn, x)):
+        with pytest.raises(ValueError, match="by must be a whole number, 0 or more"):
+            shift(by)
 
 
-def test_an_interrupted_fit_ends_with_the_average_too(few):
-    class Stop(Callback):
-        def after_batch(self, learn):
-            if learn.epoch == 1 and learn.batch == 2:
-                raise KeyboardInterrupt
-
-    torch.manual_seed(1)
-    average, last = WeightAverage(0.9), Last()
-    x = few.train_x[:, None].float() / 255
-    batches = Batches(x, few.train_y, 128, device="cpu")
-    options = {"metrics": class_accuracy, "progress": False}
-    learn = Learner(
-        DataLoaders(batches, batches), digit_cnn(), F.cross_entropy, **options
-    )
-    with pytest.raises(KeyboardInterrupt):
-        learn.fit(3, 0.001, cbs=[last, average, Stop()])
-    assert not torch.equal(learn.model[0].weight, last.weights[-1][0])
-    average.swap()
-    assert torch.equal(learn.model[0].weight, last.weights[-1][0])
-
-
-def test_an_average_without_memory_is_the_weights_themselves(few):
-    last = Last()
-    learn = quick(few, cbs=(last, WeightAverage(0)))
-    torch.testing.assert_close(list(learn.model.parameters()), last.weights[-1])
-
-
-@pytest.mark.parametrize("decay", [1, -0.1, float("nan")])
-def test_a_decay_that_makes_no_sense_is_refused(decay):
-    with pytest.raises(ValueError, match="decay"):
-        WeightAverage(decay)
+def test_rows_of_pixels_cannot_be_shifted():
+    x = torch.rand(5, 81)
+    learn = learner_of(x, nn.Linear(81, 3))
+    with pytest.raises(ValueError, match=r"\[N,C,rows,columns\], not \[5, 81\]"):
+        predict_shifted(learn, x)
+    with pytest.raises(ValueError, match=r"\[N,C,rows,columns\], not \[5, 81\]"):
+        learn.fit(1, 0.1, cbs=[RandomShift(1)])
