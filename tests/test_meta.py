@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from mnist_basics.convolutions import as_images
 from mnist_basics.data import Digits
 from mnist_basics.ladder import RUNGS, ask_images, train_on_images
 from mnist_basics.learner import Learner
-from mnist_basics.ten_digits import digit_cnn, train_ten_digits
+from mnist_basics.ten_digits import RandomShift, digit_cnn, train_ten_digits
+from mnist_basics.transfer import feature_cnn, fit_few, freeze
 from mnist_basics.workshop import devices
 from mnist_basics.workshop.listening import Recorder
 
@@ -37,6 +39,7 @@ def meta(monkeypatch):
     true_validate, true_adam = Learner.validate, torch.optim.AdamW
     monkeypatch.setattr(torch.optim, "AdamW", adam)
     monkeypatch.setattr(devices, "usable_device", torch.device)
+    monkeypatch.setenv("MNIST_BASICS_DEVICE", "meta")
     monkeypatch.setattr(Learner, "validate", validate)
     monkeypatch.setattr(Recorder, "_checked_losses", losses)
     monkeypatch.setattr(Recorder, "_put_down", lambda recorder: None)
@@ -51,8 +54,15 @@ def few(digits):
 
 
 def ten_digits(digits):
-    about = {"epochs": 1, "shift": 1, "device": META, "progress": False}
+    about = {"epochs": 1, "cbs": [RandomShift(1)], "progress": False}
     return train_ten_digits(digits, **about).model
+
+
+def transfer(digits):
+    model = nn.Sequential(freeze(feature_cnn()), nn.Linear(1024, 2)).to(META)
+    x, y = (part.to(META) for part in as_images(digits, "train"))
+    fit_few(model, x, y, steps=2, lr=[0.001, 0.01])
+    return model
 
 
 def of_rung(rung, train):
@@ -60,7 +70,7 @@ def of_rung(rung, train):
 
 
 # what is trained: name → a function from digits to the trained model, and how to ask it
-TRAININGS = {"ten digits": (ten_digits, ask_images)}
+TRAININGS = {"ten digits": (ten_digits, ask_images), "transfer": (transfer, ask_images)}
 for rung in RUNGS.values():
     for recipe, train in {"ours": rung.train, **rung.as_published}.items():
         TRAININGS[f"{rung.name}, {recipe}"] = of_rung(rung, train), rung.ask
