@@ -58,7 +58,8 @@ def train_ten_digits(
 
     In batches of 256, by AdamW; `lr` is the highest rate of one cycle; `smoothing` is
     the share of each target that is spread evenly; `seed` draws weights, order and what
-    `cbs` draw. Runs on `default_device()`. Errors: `digit_cnn` and `Learner.fit`."""
+    `cbs` draw. Runs on `default_device()`. `ValueError` as from
+    `digit_cnn` and `Learner.fit`."""
     digits = hold_out(mnist_full()) if digits is None else digits
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)

@@ -44,7 +44,7 @@ def class_means(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     checks.one_each(x=x, y=y)
     checks.floating_point(x=x)
     counts = y.bincount()
-    if 0 in counts:
+    if not len(counts) or 0 in counts:
         raise ValueError(
             f"y must have some of each kind from 0, not {counts.tolist()}."
         )
