@@ -33,7 +33,7 @@ def meta(monkeypatch):
     def losses(recorder, learn):
         return torch.zeros(len(recorder._losses))
 
-    def adam(params, fused, **about):  # in one go it is not to be had there
+    def adam(params, fused=None, **about):  # in one go it is not to be had there
         return true_adam(params, **about)
 
     true_validate, true_adam = Learner.validate, torch.optim.AdamW
