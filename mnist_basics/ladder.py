@@ -123,6 +123,7 @@ _at_1 = {"rate 1": partial(train_on_rows, epochs=20, lr=1.0)}
 _at_01 = {"rate 0.1": partial(train_on_rows, epochs=40, lr=0.1)}
 _similar = SoftSimilarity, train_similarity, SoftSimilarity.log_odds
 
+# %% ../nbs/15_ladder.ipynb #63c7689a
 RUNGS = {
     rung.name: rung
     for rung in [
@@ -252,7 +253,7 @@ def _axis_of_errors(ax, low, high):
     ax.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
     ax.grid(axis="y", alpha=0.4)
 
-
+# %% ../nbs/15_ladder.ipynb #0ee43960
 def draw_seeds(ax: Axes, names: list[str], seeds: pd.DataFrame):
     "Small dots on the ladder for the rows of `five_seeds`; *a tie* where there is one."
     seeds = seeds[seeds["rung"].isin(names)]

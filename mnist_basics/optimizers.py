@@ -87,7 +87,7 @@ class Adam(RememberingOptim):
 class _Enough(Exception):
     "Ends the fit that a `RisingRate` listens to."
 
-
+# %% ../nbs/09_optimizers.ipynb #ab1219f0
 class RisingRate(Callback):
     """Raises the rate from `start_lr` towards `end_lr`, by a constant factor a batch.
 

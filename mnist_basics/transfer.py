@@ -50,7 +50,7 @@ def class_means(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         )
     return torch.stack([x[y == kind].mean(0) for kind in range(len(counts))])
 
-
+# %% ../nbs/13_transfer.ipynb #85fc1a22
 def nearest_mean(x: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
     """Which of the means `[n_kinds,…]` is nearest to each `[N,…]`: int64 `[N]`.
 
