@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['WIDTH', 'SOFT', 'as_points', 'ink_of_lines', 'draw_strokes', 'centre_of_mass', 'fit_strokes', 'prepare_strokes',
-           'centre_digit', 'prepare_drawing', 'vote', 'Evidence', 'distances_to_means', 'weights_times_pixels',
-           'hidden_units', 'gradient_at_input', 'evidence']
+           'from_afar', 'Neighbours', 'centre_digit', 'prepare_drawing', 'vote', 'Evidence', 'distances_to_means',
+           'weights_times_pixels', 'hidden_units', 'gradient_at_input', 'evidence']
 
 # %% ../nbs/16_playground.ipynb #7b5086fd
 from typing import NamedTuple
@@ -47,7 +47,6 @@ def ink_of_lines(start, end, width):
     reach = width / 2 * (start[..., 2] + along * line[..., 2])
     return ((reach - distance) / SOFT + 0.5).clamp(0, 1)
 
-
 # %% ../nbs/16_playground.ipynb #09a416bf
 def draw_strokes(strokes, width=WIDTH):
     """The ink of a pen's strokes, where they lie: float32 `[28,28]` in 0..1.
@@ -61,7 +60,6 @@ def draw_strokes(strokes, width=WIDTH):
         lines = ink_of_lines(points[: len(ends)], ends, width)
         image = image.maximum(lines.amax(0))
     return image.float()
-
 
 # %% ../nbs/16_playground.ipynb #16a00003
 def centre_of_mass(image):
@@ -93,6 +91,31 @@ def fit_strokes(strokes, width=WIDTH):
 def prepare_strokes(strokes, width=WIDTH):
     "A drawing of strokes as MNIST has its digits: float32 `[28,28]` in 0..1."
     return draw_strokes(fit_strokes(strokes, width), width)
+
+# %% ../nbs/16_playground.ipynb #16a00005
+def from_afar(images):
+    """Means over blocks of 4×4 pixels, as a vector of length 1: `[N,28,28]` to `[N,49]`.
+
+    A stroke that lies a pixel beside another one looks nearly the same from there."""
+    return nn.functional.normalize(nn.functional.avg_pool2d(images, 4).flatten(1))
+
+
+class Neighbours:
+    """The training images from afar, to see whether a drawing is like any of them.
+
+    `least` is a cosine similarity: 98 % of the training images have another one that is
+    at least as like."""
+
+    def __init__(self, digits):
+        self.seen = from_afar(digits.train_x / 255)
+        parts = [(part @ self.seen.T).topk(2).values for part in self.seen.split(1000)]
+        others = torch.cat(parts)[:, 1]  # the first is the image itself
+        self.least = others.quantile(0.02).item()
+
+    def nearest(self, images):
+        "For float images `[N,28,28]`: how like the most similar is `[N]`, and its number."
+        return (from_afar(images) @ self.seen.T).max(1)
+
 
 # %% ../nbs/16_playground.ipynb #e1188623
 def centre_digit(pixels):
