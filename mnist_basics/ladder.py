@@ -6,11 +6,26 @@ __all__ = ['ladder']
 # %% ../nbs/15_ladder.ipynb #eed2eda2
 import pandas as pd
 
-from mnist_basics.workshop.rungs import (  # noqa: F401 - all rungs from one place
-    RUNGS, Rung, SoftSimilarity, TrainedRung, ask_images, ask_rows, check_rungs, climb,
-    draw_ladder, draw_seeds, five_seeds, ties, train_on_images, train_on_rows,
-    train_similarity, trained_digit_net, trained_rung, trained_rungs,
-)  # fmt: skip
+from mnist_basics.workshop.rungs import (  # noqa: F401 - to be found here, too
+    RUNGS,
+    Rung,
+    SoftSimilarity,
+    TrainedRung,
+    ask_images,
+    ask_rows,
+    check_rungs,
+    climb,
+    draw_ladder,
+    draw_seeds,
+    five_seeds,
+    ties,
+    train_on_images,
+    train_on_rows,
+    train_similarity,
+    trained_digit_net,
+    trained_rung,
+    trained_rungs,
+)
 
 # %% ../nbs/15_ladder.ipynb #c52cb9fa
 def ladder(
