@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -30,12 +31,11 @@ from mnist_basics.workshop.pad import Playground
 playground = Playground(folder="hand")
 playground""",
     "playground",
-    """import json
+    """import json, os
 says = {"drawing": playground.drawing, "answer": playground.answer}
-Path("says.json").write_text(json.dumps(says));""",
-    """import time
-while Path("busy").exists():
-    time.sleep(0.05)""",
+Path("says").write_text(json.dumps(says))
+os.replace("says", "says.json")""",
+    "import os; Path('kernel').write_text(str(os.getpid()));",
 ]
 BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
 CHROMIUM = next(filter(None, BROWSERS), None)
@@ -203,13 +203,21 @@ def what_they_say(rungs, image):
     return dict(zip([rung.name for rung in rungs], vote(rungs, image).tolist()))
 
 
-def what_python_has(page, home):
-    """The drawing and the answer that the kernel has at last."""
+def what_python_has(page, home, strokes=1):
+    """Drawing and answer of the kernel, once the last of so many strokes is there."""
     file = home / "nbs" / "says.json"
+
+    def arrived():
+        run(page, 2)
+        says = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return says and is_whole(says["drawing"]) and says
+
+    def is_whole(drawing):
+        return len(drawing["strokes"]) == strokes and not drawing["down"]
+
     file.unlink(missing_ok=True)
-    run(page, 2)
-    wait_until(page, lambda: file.exists() and file.read_text().endswith("}"))
-    return json.loads(file.read_text(encoding="utf-8"))
+    wait_until(page, arrived)
+    return arrived()
 
 
 def draw(page, canvas, points):
@@ -301,7 +309,7 @@ def test_a_wider_pen_changes_line_and_ink(page, pad, home):
     slider.fill("4.5")
     wait_until(page, lambda: seen(page).sum() > 1.2 * narrow)
     assert grey(pad).sum() > 1.4 * thin
-    assert what_python_has(page, home)["drawing"]["width"] == 4.5
+    wait_until(page, lambda: what_python_has(page, home)["drawing"]["width"] == 4.5)
     slider.fill("2.7")
 
 
@@ -369,7 +377,7 @@ def test_a_pen_draws_wider_the_harder_it_is_pressed(page, pad, protocol, home):
         for kind in ("mousePressed", "mouseReleased"):
             event = {"type": kind, **at(pad, x, 14.5), **pen}
             protocol.send("Input.dispatchMouseEvent", event)
-    strokes = what_python_has(page, home)["drawing"]["strokes"]
+    strokes = what_python_has(page, home, 3)["drawing"]["strokes"]
     pressed = [point[2] for [point] in strokes]
     assert pressed == pytest.approx([0.3, 0.6, 1], abs=1e-3)
     ink, side = grey(pad), grey(pad).shape[0] / 28
@@ -504,10 +512,10 @@ def test_a_drawing_can_be_kept(page, pad, home):
 def test_it_says_when_nobody_answers(page, pad, home):
     draw(page, pad, SEVEN)
     wait_for_verdict(page, "7")
-    busy = home / "nbs" / "busy"
-    busy.touch()
     run(page, 3)
-    page.get_by_text("| Busy").wait_for()
+    file = home / "nbs" / "kernel"
+    wait_until(page, lambda: file.exists() and file.read_text())
+    os.kill(int(file.read_text()), signal.SIGSTOP)
     greyed = page.locator(".digit-votes-silent").first
     try:
         draw(page, pad, [(10, 14), (19, 14)])
@@ -516,9 +524,9 @@ def test_it_says_when_nobody_answers(page, pad, home):
         assert verdict(page) == "empty" and not votes(page)  # at once
         assert page.locator(".digit-votes-silent").count() == 0
         draw(page, pad, HASTY_THREE)
-        greyed.wait_for()
+        greyed.get_by_text("Python does not answer").wait_for()
     finally:
-        busy.unlink()
+        os.kill(int(file.read_text()), signal.SIGCONT)
     greyed.wait_for(state="detached")
     wait_for_verdict(page, "3")
     assert page.get_by_text("Python does not answer").count() == 0

@@ -278,7 +278,7 @@ def test_a_picture_is_described_by_more_than_its_caption():
     picture[2, 25], picture[3, 25], picture[26, 14] = 1.0, 0.5, -0.8
     assert pad_module._in_words(Evidence("a unit", picture)) == (
         "a unit. 2 pixels clearly orange (for a 3), strongest at the top right; "
-        "1 pixels clearly blue (for a 7), strongest at the bottom middle."
+        "1 pixel clearly blue (for a 7), strongest at the bottom middle."
     )
     grey = Evidence("to the mean", picture.abs(), signed=False)
     assert pad_module._in_words(grey) == (

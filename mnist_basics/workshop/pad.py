@@ -77,7 +77,7 @@ def _place(picture):
     row, column = divmod(picture.argmax().item(), 28)
     rows, columns = ("top", "middle", "bottom"), ("left", "middle", "right")
     place = f"{rows[3 * row // 28]} {columns[3 * column // 28]}"
-    return "middle" if place == "middle middle" else place
+    return "in the middle" if place == "middle middle" else f"at the {place}"
 
 
 def _in_words(part):
@@ -89,8 +89,9 @@ def _in_words(part):
     words = []
     for name, side in names.items():
         number = ((side >= least) & (side > 0)).sum().item()
-        where = f", strongest at the {_place(side)}" if number else ""
-        words.append(f"{number} pixels clearly {name}{where}")
+        where = f", strongest {_place(side)}" if number else ""
+        pixels = f"{number} pixel{'s' * (number != 1)}"
+        words.append(f"{pixels} clearly {name}{where}")
     return f"{part.caption}. {'; '.join(words)}."
 
 # %% ../../nbs/workshop/pad.ipynb #f6398c12
