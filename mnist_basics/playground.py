@@ -153,7 +153,7 @@ class Neighbours:
         self.least = others.quantile(0.02).item()
 
     def nearest(self, images):
-        "How like each of `[N,28,28]` the most similar one is, and its number: 2 × `[N]`."
+        "How like images `[N,28,28]` the most similar are `[N]`, and their numbers."
         return (from_afar(images) @ self.seen.T).max(1)
 
 # %% ../nbs/16_playground.ipynb #a3a065cb
@@ -237,7 +237,7 @@ def occlusion(rung, image, reach=2):
 
     Each patch covers a pixel and all within `reach` pixels of it; its middle gets the
     log-odds of the whole image less those of what is left."""
-    checks.whole_number(reach=reach)
+    checks.whole_number(least=0, reach=reach)
     place = torch.arange(28)
     near = (place[:, None] - place).abs() <= reach  # [28,28]
     patches = (near[:, None, :, None] & near[:, None]).flatten(0, 1)  # [784,28,28]
