@@ -139,7 +139,7 @@ def test_the_pen_is_as_wide_as_it_is_pressed():
     pressed = draw_strokes([[(5, 14, 0.5), (23, 14, 0.5)]], width=6)
     assert pressed[:, 14].sum() == pytest.approx(3, abs=0.01)
     swelling = draw_strokes([[(2, 14, 0.2), (26, 14, 1)]], width=6).sum(0)
-    assert (swelling[4:25].diff() > 0).all()
+    assert (swelling[4:25].diff() >= 0).all() and swelling[24] > 3 * swelling[4]
     assert draw_strokes([[(14, 14)]]).sum() == pytest.approx(math.pi * 1.35**2, 0.05)
 
 
