@@ -107,7 +107,7 @@ def lab(site, home):
         yield address
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
 
 
 @pytest.fixture(scope="module")
