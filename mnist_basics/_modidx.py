@@ -1046,6 +1046,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'mnist_basics/workshop/rungs.py'),
                                              'mnist_basics.workshop.rungs._axis_of_errors': ( 'workshop/rungs.html#_axis_of_errors',
                                                                                               'mnist_basics/workshop/rungs.py'),
+                                             'mnist_basics.workshop.rungs._imported': ( 'workshop/rungs.html#_imported',
+                                                                                        'mnist_basics/workshop/rungs.py'),
                                              'mnist_basics.workshop.rungs._kept': ( 'workshop/rungs.html#_kept',
                                                                                     'mnist_basics/workshop/rungs.py'),
                                              'mnist_basics.workshop.rungs._kept_rung': ( 'workshop/rungs.html#_kept_rung',
