@@ -14,10 +14,11 @@ function similarity({ mean3, mean7, scale }, { values }) {
 
 // Notebook 05: each output is a weighted sum of all inputs, and a bias. `weight` has a row for each output.
 function linear({ weight, bias }, { values }) {
-  const n = values.length;
   const outputs = Float64Array.from(bias);
-  for (let o = 0; o < outputs.length; o++) {
-    for (let i = 0; i < n; i++) outputs[o] += weight[o * n + i] * values[i];
+  for (let o = 0, w = 0; o < outputs.length; o++) {
+    let sum = 0;
+    for (let i = 0; i < values.length; i++, w++) sum += weight[w] * values[i];
+    outputs[o] += sum;
   }
   return asVector(outputs);
 }
@@ -27,33 +28,30 @@ function relu(input) {
   return { ...input, values: input.values.map((value) => Math.max(0, value)) };
 }
 
-// Notebook 10: kernel times pixels, added up, with the kernel's top left corner on the pixel (top, left) of each
-// channel. Where the kernel stands over the edge there is only padding, which is 0: those places are left out.
-function weightedSum(weight, first, kernel, { values, channels, side }, top, left) {
-  let sum = 0;
-  for (let c = 0; c < channels; c++) {
-    for (let row = Math.max(0, -top); row < kernel && top + row < side; row++) {
-      const place = (c * side + top + row) * side + left;
-      const weights = first + (c * kernel + row) * kernel;
-      for (let col = Math.max(0, -left); col < kernel && left + col < side; col++) {
-        sum += weight[weights + col] * values[place + col];
+// Notebook 10: what a kernel sees with its top left corner on the pixel (top, left), one channel after the other.
+// Where it stands over the edge there is only padding, which is 0.
+function windowAt(top, left, kernel, { values, channels, side }) {
+  const seen = new Float64Array(channels * kernel * kernel);
+  for (let c = 0, i = 0; c < channels; c++) {
+    for (let row = top; row < top + kernel; row++) {
+      for (let col = left; col < left + kernel; col++, i++) {
+        const inside = row >= 0 && row < side && col >= 0 && col < side;
+        if (inside) seen[i] = values[(c * side + row) * side + col];
       }
     }
   }
-  return sum;
+  return seen;
 }
 
-// … at every place: the kernel moves by `stride` pixels, from `padding` pixels outside of the image, and makes a
-// picture of `side` × `side`. There is one set of kernels, and one bias, for each output channel.
+// A convolution is a linear layer that looks through a window. The window begins `padding` pixels outside of the image
+// and moves by `stride`; each output becomes a picture of `side` × `side`.
 function conv2d({ weight, bias, kernel, stride, padding, side }, input) {
   const values = new Float64Array(bias.length * side * side);
-  for (let o = 0, i = 0; o < bias.length; o++) {
-    const first = o * input.channels * kernel * kernel;
-    for (let row = 0; row < side; row++) {
-      for (let col = 0; col < side; col++, i++) {
-        const [top, left] = [row * stride - padding, col * stride - padding];
-        values[i] = bias[o] + weightedSum(weight, first, kernel, input, top, left);
-      }
+  for (let row = 0; row < side; row++) {
+    for (let col = 0; col < side; col++) {
+      const seen = windowAt(row * stride - padding, col * stride - padding, kernel, input);
+      const outputs = linear({ weight, bias }, asVector(seen)).values;
+      outputs.forEach((output, o) => { values[(o * side + row) * side + col] = output; });
     }
   }
   return { values, channels: bias.length, side };
