@@ -143,9 +143,9 @@ def test_the_probabilities_of_ten_digits_are_those_of_python(
 
 
 def test_what_is_like_no_training_image_is_found_as_in_python(page, digits):
-    """Among 200 images of each of the ten digits."""
+    """Among 50 images of each of the ten digits."""
     full, neighbours = mnist_full(), Neighbours(digits)
-    x = torch.cat([full.valid_x[full.valid_y == y][:200] for y in range(10)]) / 255
+    x = torch.cat([full.valid_x[full.valid_y == y][:50] for y in range(10)]) / 255
     nearest, _ = neighbours.nearest(x)
     ask = "images => images.map((pixels) => likeness(neighbours, pixels))"
     said = torch.tensor(page.evaluate(ask, x.flatten(1).tolist()))
@@ -153,8 +153,8 @@ def test_what_is_like_no_training_image_is_found_as_in_python(page, digits):
     least = page.evaluate("neighbours.least")
     assert least == pytest.approx(neighbours.least, abs=1e-6)
     unlike = nearest < neighbours.least
-    assert 400 < unlike.sum() < 1600
-    assert ((said < least) != unlike).sum() <= 2
+    assert 100 < unlike.sum() < 400
+    assert ((said < least) != unlike).sum() <= 1
 
 
 # Drawing
@@ -176,10 +176,18 @@ def draw(page, points):
     page.mouse.up()
 
 
-def answer(page):
-    """The large answer, once there is another than before."""
-    page.locator("[data-verdict]:not([data-verdict=empty])").wait_for()
-    return page.locator("[data-verdict]").get_attribute("data-verdict")
+def wait_for_answer(page, verdict):
+    """Until this is the large answer; one to half of a digit may come before."""
+    page.locator(f"[data-verdict='{verdict}']").wait_for()
+
+
+def wait_until(page, condition):
+    """Ask again and again, for ten seconds."""
+    for _ in range(100):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    assert condition()
 
 
 def said_votes(page):
@@ -198,12 +206,11 @@ def test_a_digit_drawn_with_the_mouse_gets_the_votes_of_python(
     page, rungs, points, digit
 ):
     draw(page, points)
-    assert answer(page) == digit
+    wait_for_answer(page, digit)
     strokes = page.evaluate("sheet.strokes")
     expected = vote(rungs[:4], prepare_strokes(strokes)).tolist()
-    names = [rung.name for rung in rungs[:4]]
-    page.wait_for_timeout(300)  # the last answer may still come
-    assert said_votes(page) == pytest.approx(dict(zip(names, expected)), abs=1e-4)
+    expected = {rung.name: p for rung, p in zip(rungs, expected)}
+    wait_until(page, lambda: said_votes(page) == pytest.approx(expected, abs=1e-4))
 
 
 def test_a_finger_draws_on_a_phone_and_the_page_stays_where_it_is(show, folder):
@@ -215,13 +222,14 @@ def test_a_finger_draws_on_a_phone_and_the_page_stays_where_it_is(show, folder):
     for kind, points in [*steps, ("touchEnd", [])]:
         event = {"type": kind, "touchPoints": points}
         protocol.send("Input.dispatchTouchEvent", event)
-    assert answer(page) == "7" and page.evaluate("scrollY") == 0
+    wait_for_answer(page, "7")
+    assert page.evaluate("scrollY") == 0
     assert page.evaluate("innerWidth") == PHONE["width"], "the viewport is not said"
 
 
 def test_one_button_shows_all_ten_digits(page, digit_net):
     draw(page, THREE)
-    assert answer(page) == "3"
+    wait_for_answer(page, "3")
     bars, button = page.locator("[data-digit]"), page.get_by_role("button", name="ten")
     assert not bars.first.is_visible()
     button.click()
@@ -229,8 +237,9 @@ def test_one_button_shows_all_ten_digits(page, digit_net):
     assert button.get_attribute("aria-pressed") == "true"
     strokes = page.evaluate("sheet.strokes")
     expected = digit_net(prepare_strokes(strokes)[None, None]).softmax(1)[0].tolist()
-    shown = [float(bar.get_attribute("data-p")) for bar in bars.all()]
-    assert shown == pytest.approx(expected, abs=1e-4)
+    shown = "bars => bars.map((bar) => +bar.dataset.p)"
+    expected = pytest.approx(expected, abs=1e-4)
+    wait_until(page, lambda: bars.evaluate_all(shown) == expected)
 
 
 @pytest.mark.parametrize(
@@ -242,13 +251,13 @@ def test_one_button_shows_all_ten_digits(page, digit_net):
 )
 def test_what_is_no_digit_is_neither(page, points, why):
     draw(page, points)
-    assert answer(page) == "neither"
+    wait_for_answer(page, "neither")
     assert why in page.locator("[data-verdict]").inner_text()
 
 
 def test_an_emptied_sheet_has_no_votes(page):
     draw(page, SEVEN)
-    assert answer(page) == "7"
+    wait_for_answer(page, "7")
     page.get_by_role("button", name="Clear").click()
     page.locator("[data-verdict=empty]").wait_for()
     assert page.locator("[data-p3]").count() == 0
@@ -265,7 +274,7 @@ def test_nothing_is_wider_than_the_screen_and_all_can_be_read(
     size = {"width": width, "height": 844}
     page = show(folder / "draw.html", viewport=size, color_scheme=scheme)
     draw(page, THREE)
-    assert answer(page) == "3"
+    wait_for_answer(page, "3")
     page.get_by_role("button", name="ten").click()
     wide = "node => node.scrollWidth - node.clientWidth"
     assert page.locator("html").evaluate(wide) <= 0
@@ -282,15 +291,22 @@ def test_nothing_is_wider_than_the_screen_and_all_can_be_read(
     assert page.errors == [] and len(page.requests) == 1
 
 
-def test_the_browser_itself_lets_nothing_out(page):
+def test_the_browser_itself_lets_nothing_out(show, folder):
+    page, reached = show(folder / "draw.html", offline=False), []
+
+    def fulfil(route):  # as a host that answers everybody
+        reached.append(route.request.url)
+        route.fulfill(body="", headers={"Access-Control-Allow-Origin": "*"})
+
+    page.context.route("https://**", fulfil)
     tries = """async () => {
         const image = new Image();
-        const heard = new Promise((answer) => { image.onerror = () => answer("no"); });
+        const heard = new Promise((done) => { image.onload = image.onerror = done; });
         image.src = "https://example.org/x.png";
         const sent = await fetch("https://example.org/").then(() => "yes", () => "no");
-        return [sent, await heard];
+        return [sent, (await heard).type];
     }"""
-    assert page.evaluate(tries) == ["no", "no"]  # and the fixture counts the requests
+    assert page.evaluate(tries) == ["no", "error"] and reached == []
 
 
 # The pad in an exported notebook
@@ -319,9 +335,9 @@ def test_the_pad_is_live_in_an_exported_notebook_beside_the_page(
     for file in (exported, folder / "draw.html"):
         shutil.copy(file, tmp_path)
     page = show(tmp_path / "n.html", viewport={"width": 1200, "height": 1000})
-    pad = page.frame_locator("object")
-    pad.locator(".digit-pad-sheet canvas").wait_for()
-    [frame] = page.frames[1:]
+    wait_until(page, lambda: len(page.frames) == 2)
+    frame = page.frames[1]
+    frame.locator(".digit-pad-sheet canvas").wait_for()
     assert frame.evaluate("typeof mnistBasics.logOdds") == "function"
     assert not page.get_by_text("these words").is_visible()
 

@@ -127,7 +127,7 @@ def layers_of(model: nn.Module, side: int = 28, dtype=torch.float32) -> list[dic
 # %% ../../nbs/workshop/page.ipynb #f78a0dca
 def packed(numbers: torch.Tensor) -> dict:
     'A tensor as text in base64, after its kind of number: `{"float32": "…"}`.'
-    content = numbers.detach().contiguous().numpy().tobytes()
+    content = numbers.detach().numpy().tobytes()
     kind = str(numbers.dtype).removeprefix("torch.")
     return {kind: base64.b64encode(content).decode()}
 
