@@ -14,6 +14,7 @@ from mnist_basics.data import mnist_full
 from mnist_basics.playground import Neighbours, prepare_strokes, vote
 from mnist_basics.workshop import page as pages
 from mnist_basics.workshop.hand import generated_hand
+from mnist_basics.workshop.rungs import trained_digit_net
 
 BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
 CHROMIUM = next(filter(None, BROWSERS), None)
@@ -27,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def digit_net():
-    return pages.trained_digit_net()
+    return trained_digit_net()
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from mnist_basics.workshop.page import (
     packed,
     page_html,
 )
+from mnist_basics.workshop.rungs import trained_digit_net
 
 WEB = Path(page.__file__).parents[1] / "web"
 QUICK = ["page", "--rung", "pixel similarity"]
@@ -38,7 +39,7 @@ QUICK = ["page", "--rung", "pixel similarity"]
 
 @pytest.fixture(scope="module")
 def digit_net():
-    return page.trained_digit_net()
+    return trained_digit_net()
 
 
 @pytest.fixture(scope="module")
@@ -272,8 +273,9 @@ def ends_with_a_sentence(result):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """A net for ten digits that took no time, and a few digits to compare with."""
-    monkeypatch.setattr(page, "trained_digit_net", lambda: digit_cnn().eval())
+    """A net for ten digits that took no time."""
+    net = digit_cnn().eval()
+    monkeypatch.setattr("mnist_basics.workshop.rungs.trained_digit_net", lambda: net)
 
 
 @pytest.fixture
@@ -281,7 +283,7 @@ def no_training(monkeypatch):
     def train(*arguments):
         pytest.fail("trained before it looked where the file goes")
 
-    monkeypatch.setattr("mnist_basics.ladder.trained_rung", train)
+    monkeypatch.setattr("mnist_basics.workshop.rungs.trained_rungs", train)
 
 
 def test_it_writes_the_page_and_says_how_large_it_is(at_once, tmp_path, rungs):

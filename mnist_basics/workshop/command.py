@@ -276,23 +276,18 @@ def _save(table, places):
         draw_ladder(table).savefig(new, dpi=120, format="png")
 
 # %% ../../nbs/workshop/command.ipynb #a49421fc
-def _one_by_one(names):
-    "The names, while a bar tells which one it is."
+def _climb(names, device, seed):
+    import pandas as pd
     from tqdm import tqdm
 
+    from mnist_basics.ladder import climb
+
+    rows = []
     no_bar = None if sys.stderr is not None else True  # None: only in a terminal
     with tqdm(names, leave=False, disable=no_bar) as bar:
         for name in bar:
             bar.set_description(name)
-            yield name
-
-
-def _climb(names, device, seed):
-    import pandas as pd
-
-    from mnist_basics.ladder import climb
-
-    rows = [climb(name, None, device, seed).row for name in _one_by_one(names)]
+            rows.append(climb(name, None, device, seed).row)
     return pd.DataFrame(rows)
 
 # %% ../../nbs/workshop/command.ipynb #db7ba698
@@ -344,15 +339,12 @@ def _in_plain_words():
 def _trained_page(names, resnet18):
     "The page of these rungs, trained unless they are kept."
     from mnist_basics.data import mnist_sample
-    from mnist_basics.ladder import trained_rung
-    from mnist_basics.workshop.page import on_page, page_html, trained_digit_net
+    from mnist_basics.workshop.page import on_page, page_html
+    from mnist_basics.workshop.rungs import trained_digit_net, trained_rungs
 
-    names, digits, ten = on_page(names, resnet18), mnist_sample(), "ten digits"
-    *rungs, digit_net = [
-        trained_digit_net() if name == ten else trained_rung(name, digits)
-        for name in _one_by_one([*names, ten])
-    ]
-    return page_html(rungs, digit_net, digits)
+    digits = mnist_sample()
+    rungs = trained_rungs(on_page(names, resnet18), digits)
+    return page_html(rungs, trained_digit_net(), digits)
 
 
 @app.command("page", short_help="Write the pad as one HTML file for a friend.")
