@@ -78,17 +78,22 @@ function paintPixels(canvas, pixels) {
   canvas.getContext("2d").putImageData(picture, 0, 0);
 }
 
+// As lines with round ends; a new one wherever the pressure changes.
 function paintStrokes(context, strokes, width) {
   context.lineCap = context.lineJoin = "round";
   for (const stroke of strokes) {
     stroke.forEach(([x, y, pressure], n) => {
       const from = stroke[n - 1] ?? [x - 1e-3, y, pressure]; // a single point is a dot
-      context.lineWidth = (width * (from[2] + pressure)) / 2;
-      context.beginPath();
-      context.moveTo(from[0], from[1]);
+      const wide = (width * (from[2] + pressure)) / 2;
+      if (n === 0 || wide !== context.lineWidth) {
+        if (n) context.stroke();
+        context.beginPath();
+        context.moveTo(from[0], from[1]);
+        context.lineWidth = wide;
+      }
       context.lineTo(x, y);
-      context.stroke();
     });
+    context.stroke();
   }
 }
 
@@ -117,14 +122,14 @@ function buildPad(el) {
   const pad = addElement(el, "div", { class: "digit-pad" });
   const top = addElement(pad, "div", { class: "digit-pad-top" });
   const wrote = addElement(top, "div", { class: "digit-pad-wrote" });
-  addElement(wrote, "div", { class: "digit-pad-name" }, "what you wrote");
   const paper = addElement(wrote, "div", { class: "digit-pad-sheet" });
   const canvas = addElement(paper, "canvas", { tabindex: 0, role: "application", "aria-label": PAD_LABEL });
   const cursor = addElement(paper, "div", { class: "digit-pad-cursor" });
+  addElement(wrote, "div", {}, "what you wrote");
   const sees = addElement(top, "div", { class: "digit-pad-sees" });
-  addElement(sees, "div", { class: "digit-pad-name" }, "what the computer sees");
   const label = "The same, moved and scaled as MNIST's digits are, in 28 by 28 pixels.";
   const seen = addElement(sees, "canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": label });
+  addElement(sees, "div", {}, "what the computer sees");
   const buttons = addElement(pad, "div", { class: "digit-pad-buttons" });
   const [undo, redo, clear] = ["Undo", "Redo", "Clear"].map((name) =>
     addElement(buttons, "button", { type: "button" }, name));

@@ -71,7 +71,7 @@ function addPicture(el) {
   return { image, outline, caption: addElement(figure, "figcaption") };
 }
 
-// The pictures of each rung; `number` of them have their place before there is anything to show.
+// The pictures of each rung have their place before there is anything to show.
 function createEvidence(el, rungs) {
   const places = new Map();
   for (const { name, pictures } of rungs) {
@@ -82,9 +82,11 @@ function createEvidence(el, rungs) {
     places.set(name, Array.from({ length: pictures }, () => addPicture(row)));
   }
   return ({ evidence = [], outline = "" }) => {
-    for (const place of [...places.values()].flat()) place.image.hidden = true;
-    for (const place of [...places.values()].flat()) setText(place.caption, "");
-    for (const place of [...places.values()].flat()) place.outline.setAttribute("d", outline);
+    for (const { image, caption, outline: path } of [...places.values()].flat()) {
+      image.hidden = true;
+      setText(caption, "");
+      path.setAttribute("d", outline);
+    }
     for (const { rung, parts } of evidence) {
       parts.forEach(({ caption, alt, png }, n) => {
         const place = places.get(rung)[n];
@@ -99,24 +101,24 @@ function createEvidence(el, rungs) {
 // many pictures of evidence the rung has; both may be missing.
 function createVotes(el, rungs) {
   const votes = addElement(el, "div", { class: "digit-votes" });
-  const answer = addElement(votes, "div", { class: "digit-votes-answer", role: "status" });
+  const said = addElement(votes, "div", { class: "digit-votes-said" });
+  const answer = addElement(said, "div", { class: "digit-votes-answer", role: "status" });
   const [word, why] = [addElement(answer, "b"), addElement(answer, "span")];
-  const silence = addElement(votes, "div", { class: "digit-votes-silence", role: "status" });
-  const showVote = createBars(votes, rungs);
-  const showDigits = createTenBars(votes);
-  const showEvidence = createEvidence(votes, rungs);
-  const show = ({ verdict, why: reason, votes: said, digits, ...evidence }) => {
+  const silence = addElement(said, "div", { class: "digit-votes-silence", role: "status" });
+  const showVote = createBars(said, rungs);
+  const showDigits = createTenBars(said);
+  const showEvidence = createEvidence(addElement(votes, "div", { class: "digit-votes-why" }), rungs);
+  const show = ({ verdict, why: reason, votes: all, digits, ...evidence }) => {
     votes.classList.remove("digit-votes-silent");
     setText(silence, "");
     answer.setAttribute("data-verdict", verdict);
     setText(word, WORDS[verdict]);
     setText(why, reason);
-    said.forEach(showVote);
+    for (const { name } of rungs) showVote({ rung: name, p3: all.find(({ rung }) => rung === name)?.p3 });
     showDigits(digits);
     showEvidence(evidence);
   };
-  const empty = () =>
-    show({ verdict: "empty", why: EMPTY_PAD, votes: rungs.map(({ name }) => ({ rung: name })), digits: null });
+  const empty = () => show({ verdict: "empty", why: EMPTY_PAD, votes: [] });
   empty();
   return {
     show,
