@@ -473,7 +473,7 @@ def test_the_next_mistake_of_the_best_rung(page, pad, digits, rungs):
     for _ in range(2):
         button(page, "next mistake of the ResNet18").click()
         said = re.compile(r"Validation image (\d+), a (\d)\.")
-        wait_until(page, lambda: said.match(note(page)) and note(page) != before)
+        wait_until(page, lambda: said.match(text := note(page)) and text != before)
         before = note(page)
         number, label = said.match(before).groups()
         assert int(number) in numbers and digits.valid_y[int(number)] == int(label)
@@ -664,6 +664,7 @@ def test_without_its_kernel_a_notebook_shows_the_last_drawing(browser, lab, rung
     with page.expect_response(lambda response: response.request.method == "PUT"):
         pad.press("Control+s")
     choose(page, "Kernel", "Shut Down Kernel")
+    page.get_by_text("No Kernel").first.wait_for()
     page.reload()  # a kernel is started; it knows nothing of the pad
     error = page.get_by_text("Error displaying widget")
     error.wait_for(state="attached")

@@ -82,14 +82,16 @@ function paintPixels(canvas, pixels) {
 function paintStrokes(context, strokes, width) {
   context.lineCap = context.lineJoin = "round";
   for (const stroke of strokes) {
+    let pressed = null;
     stroke.forEach(([x, y, pressure], n) => {
       const from = stroke[n - 1] ?? [x - 1e-3, y, pressure]; // a single point is a dot
-      const wide = (width * (from[2] + pressure)) / 2;
-      if (n === 0 || wide !== context.lineWidth) {
+      const mean = (from[2] + pressure) / 2;
+      if (mean !== pressed) {
         if (n) context.stroke();
         context.beginPath();
         context.moveTo(from[0], from[1]);
-        context.lineWidth = wide;
+        context.lineWidth = width * mean;
+        pressed = mean;
       }
       context.lineTo(x, y);
     });

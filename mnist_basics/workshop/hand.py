@@ -76,9 +76,14 @@ def wobble(strokes, rng):
     return result
 
 # %% ../../nbs/workshop/hand.ipynb #5f4390b4
-def leaning(strokes, lean):
-    "The drawing slanted to the right: by `lean` pixels for each pixel of height."
-    return [[(x - lean * (y - 14), y) for x, y in stroke] for stroke in strokes]
+def leaning(strokes, lean, wide=1.0):
+    """The drawing slanted to the right, then made `wide` times as wide.
+
+    `lean` is how many pixels for each pixel of height."""
+    return [
+        [(14 + wide * (x - 14 - lean * (y - 14)), y) for x, y in stroke]
+        for stroke in strokes
+    ]
 
 
 def generated_hand(digit, styles=20, wobbles=10, seed=0):
