@@ -277,8 +277,7 @@ def test_other_code_trains_anew_if_a_training_uses_it(
     file, times, trained, few, monkeypatch, tmp_path
 ):
     shutil.copytree(PACKAGE, copy := tmp_path / "copy", ignore=ignore_patterns("*.npy"))
-    now = partial(code_behind.__wrapped__, package=copy)  # not as it was at first
-    monkeypatch.setattr(module, "code_behind", now)
+    monkeypatch.setattr(module, "code_behind", partial(code_behind, package=copy))
     both(few)
     with (copy / file).open("a", encoding="utf-8") as code:
         code.write("# other code")
@@ -295,6 +294,23 @@ def test_the_code_behind_the_rungs_is_what_their_import_imports():
     assert set(behind) == ours - {"mnist_basics.workshop"}  # a package, without code
     learner = (PACKAGE / "learner.py").read_bytes()
     assert behind["mnist_basics.learner"] == learner
+
+
+def test_code_is_followed_however_it_is_imported(tmp_path):
+    (tmp_path / "room").mkdir()
+    files = {
+        "one.py": "import os\nfrom . import two\nfrom torch import nn",
+        "two.py": "from mnist_basics.room.three import x, y",
+        "room/three.py": "def f():\n    from ..four import z",
+        "four.py": "from .one import a",
+        "five.py": "from .one import a",
+    }
+    for name, code in files.items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
+    behind = code_behind("mnist_basics.one", tmp_path)
+    names = ["four", "one", "room.three", "two"]
+    assert list(behind) == [f"mnist_basics.{name}" for name in names]
+    assert behind["mnist_basics.four"] == b"from .one import a"
 
 
 @pytest.fixture

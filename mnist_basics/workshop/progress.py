@@ -109,8 +109,8 @@ class Bar:
         if self.line is None:
             hidden = True if sys.stderr is None else None  # None: only in a terminal
             self.line = tqdm(total=self.total, leave=False, disable=hidden)
-        self.line.set_description(words)
-        self.line.update(done - self.line.n)
+        self.line.n = done
+        self.line.set_description(words)  # and draws it
 
     def close(self):
         "Take it away, if it has been shown."

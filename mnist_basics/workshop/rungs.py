@@ -294,21 +294,27 @@ def draw_ladder(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figur
     return fig
 
 # %% ../../nbs/workshop/rungs.ipynb #bde3f950
-@cache  # what runs is what was imported, whatever becomes of the files
+@cache  # to take a text apart takes longer than to read it
+def _imported(code: bytes, module: str) -> list[str]:
+    "What `from … import …` names there: some are modules, the others parts of them."
+    names = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):  # from .data import Digits
+            relative = "." * node.level + (node.module or "")
+            base = resolve_name(relative, module.rpartition(".")[0])
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return names
+
+
 def code_behind(module: str, package: Path = Path(files("mnist_basics"))) -> dict:
     "The sources of a module of ours and of all that it imports of ours: name → bytes."
     found, ahead = {}, [module]
     while ahead:
         name = ahead.pop()
         file = package.joinpath(*name.split(".")[1:]).with_suffix(".py")
-        if name in found or not name.startswith("mnist_basics.") or not file.exists():
-            continue
-        found[name] = file.read_bytes()
-        for node in ast.walk(ast.parse(found[name])):
-            if isinstance(node, ast.ImportFrom):  # from .data import Digits
-                relative = "." * node.level + (node.module or "")
-                base = resolve_name(relative, name.rpartition(".")[0])
-                ahead += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        if name not in found and name.startswith("mnist_basics.") and file.is_file():
+            found[name] = file.read_bytes()
+            ahead += _imported(found[name], name)
     return dict(sorted(found.items()))
 
 # %% ../../nbs/workshop/rungs.ipynb #99c54d8d
