@@ -514,8 +514,8 @@ def test_it_says_when_nobody_answers(page, pad, home):
     wait_for_verdict(page, "7")
     run(page, 3)
     file = home / "nbs" / "kernel"
-    wait_until(page, lambda: file.exists() and file.read_text())
-    os.kill(int(file.read_text()), signal.SIGSTOP)
+    wait_until(page, lambda: file.exists() and file.read_text(encoding="utf-8"))
+    os.kill(int(file.read_text(encoding="utf-8")), signal.SIGSTOP)
     greyed = page.locator(".digit-votes-silent").first
     try:
         draw(page, pad, [(10, 14), (19, 14)])
@@ -526,7 +526,7 @@ def test_it_says_when_nobody_answers(page, pad, home):
         draw(page, pad, HASTY_THREE)
         greyed.get_by_text("Python does not answer").wait_for()
     finally:
-        os.kill(int(file.read_text()), signal.SIGCONT)
+        os.kill(int(file.read_text(encoding="utf-8")), signal.SIGCONT)
     greyed.wait_for(state="detached")
     wait_for_verdict(page, "3")
     assert page.get_by_text("Python does not answer").count() == 0
