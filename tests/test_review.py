@@ -84,19 +84,20 @@ def listed():
     for line in re.findall(r"^- \*\*.*$", terms, re.M):
         head, sentence = line.split(":", 1)
         assert sentence.count("→") == 1 and len(sentence) > 20, line
-        places = re.findall(r"\[\d\d\]\(([^#)]+)#([^)]+)\)", sentence.split("→")[1])
+        places = re.findall(
+            r"\[\d\d [^]]+\]\(([^#)]+)#([^)]+)\)", sentence.split("→")[1]
+        )
         yield [plain(term) for term in re.findall(r"\*\*(.+?)\*\*", head)], places
 
 
 def test_each_term_of_the_lessons_is_in_the_list_and_no_other():
     terms = [term for head, _ in listed() for term in head]
     assert len(terms) == len(set(terms))
-    assert not TERMS - NONE - set(terms), (
-        "a lesson prints it in bold, the list lacks it"
-    )
-    assert not set(terms) - ALL_IN_BOLD, "no lesson has it in bold"
-    assert not NONE - TERMS, "no lesson has it: out of NO_TERM"
-    assert not NONE & set(terms), "a term or none?"
+    lacking, invented = TERMS - NONE - set(terms), set(terms) - ALL_IN_BOLD
+    assert not lacking, f"in bold in a lesson, and not in the list: {lacking}"
+    assert not invented, f"in the list, and in bold in no lesson: {invented}"
+    assert not NONE - TERMS, f"to be taken out of NO_TERM: {NONE - TERMS}"
+    assert not NONE & set(terms), f"a term or none? {NONE & set(terms)}"
 
 
 def test_the_list_is_sorted():
