@@ -10,8 +10,9 @@ LESSONS = sorted(set(NBS.glob("[0-9]*.ipynb")) - {REVIEW})
 NO_TERM = {  # bold, and yet no term: why it is bold
     "a number": "0; 1; 10; one; two; ten; zero",
     "the word that the sentence turns on": "both directions; calls; copied; every; "
-    "kept in memory; largest; mirror; right; smaller; ten epochs; wait; wherever it is",
-    "what to do, in common words": "flush right; square",
+    "forgotten; kept in memory; largest; mirror; misses; one HTML file; right; "
+    "smaller; ten epochs; ten of yours; wait; wherever it is",
+    "what to do, in common words": "flush right; prepared; square",
     "a result": "digit itself; errors; no clear difference; plus 1",
 }
 
