@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 import threading
 
 import pytest
@@ -97,8 +98,10 @@ def indented(code):
 @pytest.mark.parametrize("code", SWALLOWS.values(), ids=SWALLOWS)
 def test_an_attempt_is_stopped_whatever_it_swallows(alarm, code):
     head = f"import time, torch\ndef attempt(table):\n    {SAY_SO}\n    "
+    hook = sys.unraisablehook
     verdict = total_check().verdict(defined(head + indented(code)))
-    assert "never ends" in flat(verdict)
+    assert "never ends" in flat(verdict) and sys.unraisablehook is hook
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_in_another_thread_too(alarm):

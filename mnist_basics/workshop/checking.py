@@ -103,6 +103,23 @@ def same(came, expected) -> bool:
         return False
 
 # %% ../../nbs/workshop/checking.ipynb #7e1eb43e
+def _hidden(tensor):
+    "Has it no numbers that could be read, one after the other?"
+    return tensor.is_meta or tensor.layout != torch.strided
+
+
+def _table(value):
+    "A small image as `[rows, columns]`; None for anything else."
+    if not torch.is_tensor(value) or value.ndim < 2 or _hidden(value):
+        return None
+    *front, rows, columns = value.shape
+    small = 5 <= rows <= 28 and 5 <= columns <= 28 and set(front) <= {1}
+    pixels = value.is_floating_point() or value.dtype == torch.uint8
+    if not (small and pixels):
+        return None
+    return value.detach().cpu().double()[(0,) * len(front)]
+
+
 def short(value) -> str:
     "A value in a few words: a tensor, a number, a list, a dictionary or anything else."
     try:
@@ -137,25 +154,8 @@ def _in_words(value):
         return value.__name__.lstrip("_")
     return textwrap.shorten(repr(value), 80)
 
-# %% ../../nbs/workshop/checking.ipynb #2786e3e7
+# %% ../../nbs/workshop/checking.ipynb #94219c89
 INK = ".:-=+*#%@"
-
-
-def _hidden(tensor):
-    "Has it no numbers that could be read, one after the other?"
-    return tensor.is_meta or tensor.layout != torch.strided
-
-
-def _table(value):
-    "A small image as `[rows, columns]`; None for anything else."
-    if not torch.is_tensor(value) or value.ndim < 2 or _hidden(value):
-        return None
-    *front, rows, columns = value.shape
-    small = 5 <= rows <= 28 and 5 <= columns <= 28 and set(front) <= {1}
-    pixels = value.is_floating_point() or value.dtype == torch.uint8
-    if not (small and pixels):
-        return None
-    return value.detach().cpu().double()[(0,) * len(front)]
 
 
 def _range(table):
@@ -349,6 +349,7 @@ class _Clock:
         self.clock = threading.Timer(seconds, self.ring)
         in_main = threading.current_thread() is threading.main_thread()
         self.signals = in_main and hasattr(signal, "pthread_kill")
+        self.hook = sys.unraisablehook
         if self.signals:
             self.handler = signal.signal(signal.SIGALRM, self.interrupt)
 
@@ -372,6 +373,7 @@ class _Clock:
         if self.rings and self.runs(frame):
             if self.rings > 50:  # it catches whatever comes
                 self.more += 1
+                sys.unraisablehook = bool  # not a word about one lost in a destructor
                 soon = (1 + self.more % 97) * 1e-6  # each time somewhere else
                 signal.setitimer(signal.ITIMER_REAL, soon)
             raise TooLong
@@ -380,7 +382,9 @@ class _Clock:
         self.clock.cancel()
         self.clock.join()
         if self.signals:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            if self.more:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                sys.unraisablehook = self.hook
             signal.sigpending()  # back from the system: no signal is on its way now
             signal.signal(signal.SIGALRM, self.handler)
         else:
@@ -401,8 +405,10 @@ def call_within(seconds: float, function: Callable, *args):
     finally:
         try:
             clock.stop()
-        except TooLong:  # asked for in the call, and raised after it: the last one
+        except BaseException as error:  # Ctrl-C; or asked for while the call was run
             clock.stop()
+            if not isinstance(error, TooLong):
+                raise
         clock.call = None
 
 # %% ../../nbs/workshop/checking.ipynb #a8cf22f6
