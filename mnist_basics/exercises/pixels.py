@@ -50,7 +50,7 @@ def solve_blend(
 def _grey(seed):
     "Two images: one gets darker from left to right, the other downwards."
     generator = torch.Generator().manual_seed(seed)
-    greys = torch.randint(0, 22, (2, 12), generator=generator).cumsum(1).byte()
+    greys = torch.randint(12, 22, (2, 12), generator=generator).cumsum(1).byte()
     return greys[:1].repeat(12, 1), greys[1:].T.repeat(1, 12)
 
 
@@ -100,24 +100,25 @@ def solve_shift_right(
     return shifted
 
 
-def _triangle(seed):
-    "Ink below a diagonal, and a push of 1 to 6."
+def _corner(seed):
+    "Ink at the top and at the left, and a push of 1 to 6."
     generator = torch.Generator().manual_seed(seed)
     by, rows, columns = torch.randint(1, 7, (3,), generator=generator).tolist()
     ink = torch.rand(rows + 7, columns + 9, generator=generator) + 0.5
-    return ink.tril(), by
+    ink[3:, 3:] = 0
+    return ink, by
 
 
 def _shift_cases():
     "By nothing, by a little, and out of sight; a small table, two images."
     table, pixels = torch.arange(1, 13).view(3, 4), torch.arange(5, 40).view(5, 7)
-    return [(table, 1), _triangle(2), (table, 0), (pixels.byte(), 3), (table, 4)]
+    return [(table, 1), _corner(0), (table, 0), (pixels.byte(), 3), (table, 4)]
 
 # %% ../../nbs/exercises/01_pixels.ipynb #dbaf28a8
 check_shift_right = Exercise(
     solve_shift_right,
     cases=_shift_cases,
-    draw=_triangle,
+    draw=_corner,
     oracle=lambda image, by: pad(image, (by, 0))[:, : image.shape[1]],
     remarks={"loop": "Now without a loop: a slice moves all columns at once."},
     mistakes={
