@@ -167,6 +167,16 @@ def attempt(images, ideal, reach):
         ROLL.format(start="start.to(torch.float32)"),
         "should be torch.float64, and it is torch.float32",
     ),
+    "roll, momentum times gradient": (
+        sgd.check_roll,
+        ROLL.format(start="start").replace("momentum * velocity +", "velocity + 0.8 *"),
+        "belongs to the old velocity",
+    ),
+    "roll, average": (
+        sgd.check_roll,
+        ROLL.format(start="start").replace("+ place", "+ (1 - momentum) * place"),
+        "counts in full",
+    ),
     "roll, right": (sgd.check_roll, ROLL.format(start="start"), "Well done!$"),
     "roll, SGD": (
         sgd.check_roll,
@@ -186,6 +196,7 @@ def attempt(f, start, lr, momentum, steps):
     "sweep, 4": (*sweep(f"{FINITE} > 4 * min(losses.values())"), "Well done!$"),
     "sweep, 4 or more": (*sweep(f"{FINITE} >= 4 * min(losses.values())"), "too early"),
     "sweep, 4.5": (*sweep(f"{FINITE} > 4.5 * min(losses.values())"), "It goes on"),
+    "sweep, nothing stops it": (*sweep("False"), "It goes on after more than four"),
     "sweep, 0": (
         sgd.check_sweep,
         """
@@ -262,7 +273,7 @@ def attempt(outputs, targets, sure):
         "Well done!.*without a loop",
     ),
     "zero, everything right": (linear_model.check_from_zero, [0.5, 1.0], "second of"),
-    "zero, half": (linear_model.check_from_zero, [0.5, 0.5], "toss a coin"),
+    "zero, half": (linear_model.check_from_zero, [0.5, 0.5], "tosses no coin"),
 }
 
 

@@ -26,8 +26,7 @@ def solve_from_zero() -> list[float]:
 check_from_zero = Prediction(
     solve_from_zero,
     mistakes={
-        (0.5, 0.5): """The loss is right. But it does not toss a coin: it says the same
-            to every image.""",
+        (0.5, 0.5): "The loss is right. But it tosses no coin: one answer for all.",
         (0.5, 0.6): "The loss is right. But is an output of exactly 0 above 0?",
         (0.5, 0): "The loss is right. But some answers are right by mere luck.",
         (0.4, 0.5): "The right two numbers: but the loss comes first.",
@@ -168,8 +167,7 @@ check_accuracy_when_sure = Exercise(
             Tensors full of them take &, | and ~.""",
         Mistake(("> sure, ", "> sure | "), lambda came, _: "bitwise" in str(came)): """
             Put brackets around each comparison: & and | bind more tightly.""",
-        ("1 - sure", "sure"): """Everything that is not sure to be a 3 is called a 7. It
-            should be below 1 − sure for that.""",
+        ("1 - sure", "sure"): "What is not surely a 3 is called a 7, sure or not.",
         (" | (says_7 & (targets == 0))", "", " | says_7", ""): """It never says 7. An
             output far below 0 is a sure answer too.""",
     },

@@ -82,8 +82,7 @@ check_spread = Exercise(
             subtracted everywhere. Each pixel has a mean of its own.""",
         ("differences**2", "differences", ".sqrt()", ""): """Differences above and below
             the mean cancel out: about 0 is left everywhere.""",
-        lambda images: images.std(0): """Nearly! This divides by N − 1, as torch.std
-            does unless it is told otherwise. A mean divides by N.""",
+        lambda images: images.std(0): "Nearly! This divides by N − 1, a mean by N.",
     },
     hints=[
         "Broadcasting subtracts the mean image, images.mean(0), from every image.",

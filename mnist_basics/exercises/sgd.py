@@ -87,7 +87,11 @@ check_roll = Exercise(
             what is there, so that every step uses the sum of all gradients so far.""",
         ("x -=", "x +="): "The steps go uphill: along the gradient, not against it.",
         ("momentum * velocity + ", ""): "Nothing of the velocity is kept.",
+        ("momentum * velocity + x", "velocity + momentum * x"): """The momentum belongs
+            to the old velocity, and not to the gradient.""",
         ("momentum * velocity", "velocity"): "All of the velocity is kept.",
+        ("+ x.grad", "+ (1 - momentum) * x.grad"): """The gradient is multiplied by
+            1 − momentum, as some optimizers do it. Here it counts in full.""",
         ("velocity = m", "x -= lr * velocity; velocity = m", "velocity\n", "0\n"): """
             The step comes before the velocity has changed: each gradient is late.""",
         ("    return", "        return"): "One step only: is the return in the loop?",
@@ -98,8 +102,7 @@ check_roll = Exercise(
             called? Or is x a new tensor by then, as x = x - … makes one?""",
     },
     hints=[
-        """Begin with the five steps by hand under 'Going downhill': they need one more
-        variable, and x should be a copy, start.clone().""",
+        "Begin with the steps by hand under 'Going downhill', and with start.clone().",
         """Three things in each round: backward; velocity and place, under
         torch.no_grad(); and then the gradient is cleared.""",
         """A velocity that fits x is torch.zeros_like(x). In the loop, first the line
@@ -172,7 +175,7 @@ check_sweep = Exercise(
         Mistake(("4", "1"), lambda came, want: [] < came["tried"] < want["tried"]): """
             It stops too early: only more than four times the lowest is the wall.""",
         Mistake(("break", "0"), lambda came, want: came["tried"] > want["tried"]): """
-            It goes on after a loss of more than four times the lowest so far.""",
+            It goes on after more than four times the lowest, or after nan or inf.""",
     },
     hints=[
         """Keep two things from round to round: the lowest loss so far, and its rate.
