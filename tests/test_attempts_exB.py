@@ -8,7 +8,7 @@ from cells import defined, flat
 from mnist_basics.exercises import backward, convolutions, learner, two_layer_net
 
 PATIENTLY = """
-import copy, math, torch
+import copy, math, tempfile, torch
 def attempt(learn, patience, epochs):
     lowest, waited = math.inf, 0
     for _ in range(epochs):
@@ -70,7 +70,7 @@ PARAMETERS = (
     "[p.detach().clone() for p in learn.model.parameters()]",
     "[p.data.copy_(b) for p, b in zip(learn.model.parameters(), best)]",
 )
-SAVED = "learn.save('/dev/null') if 0 else None"  # as learn.save returns it
+SAVED = "learn.save(tempfile.gettempdir() + '/best.pt')"
 ROWS, AWAKE = convolutions.check_rows_left, two_layer_net.check_awake
 ATTEMPTS = {  # a guess or a function; "Well done!" for what is right
     "a copy of the Learner": (*patiently(*COPIED), "Well done!"),
@@ -92,7 +92,7 @@ ATTEMPTS = {  # a guess or a function; "Well done!" for what is right
     "best = learn.save": (*patiently(SAVED, "learn.load(best)"), "learn.save, say"),
     "in training mode": (
         *top("learn.model(learn.dls.valid.x)"),
-        'The lesson says, under “?"?To validate.*evaluation mode',
+        "The lesson says, under .To validate.*evaluation mode",
     ),
     "predicted": (*top("learn.predict(learn.dls.valid.x)"), "Well done!"),
     "awake, 784": (AWAKE, 784, "too large, by more than a factor of ten"),
