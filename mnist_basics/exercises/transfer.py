@@ -4,7 +4,7 @@
 __all__ = ['check_running_mean', 'check_head_only', 'check_nearest_kind', 'solve_running_mean', 'solve_head_only',
            'solve_nearest_kind']
 
-# %% ../../nbs/exercises/13_transfer.ipynb #91d49230
+# %% ../../nbs/exercises/13_transfer.ipynb #fe1187d0
 import copy
 
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 
 from ..workshop.checking import Exercise, Mistake, Prediction
 
-# %% ../../nbs/exercises/13_transfer.ipynb #ea5885fe
+# %% ../../nbs/exercises/13_transfer.ipynb #2db53e5a
 def solve_running_mean() -> float:
     "The running mean of a layer without gradients, after three batches around 10."
     layer = nn.BatchNorm1d(1).requires_grad_(False)
@@ -47,7 +47,7 @@ check_running_mean = Prediction(
         missing shrinks to 0.9 of itself, three times. Only eval() stops that.""",
 )
 
-# %% ../../nbs/exercises/13_transfer.ipynb #8fb0fb2c
+# %% ../../nbs/exercises/13_transfer.ipynb #7d79a4ec
 def solve_head_only(
     model: nn.Sequential,  # a body and a head, `model[0]` and `model[1]`, in any state
 ) -> nn.Sequential:  # the same, ready for training
@@ -102,7 +102,7 @@ def _net_case(seed, training, learns):
         model = nn.Sequential(body, head).train(training).requires_grad_(learns)
         return model, torch.randn(12, 4), torch.arange(12) % 2
 
-# %% ../../nbs/exercises/13_transfer.ipynb #f2ef2e75
+# %% ../../nbs/exercises/13_transfer.ipynb #f3a1c4dd
 check_head_only = Exercise(
     solve_head_only,
     cases=lambda: [
@@ -123,11 +123,14 @@ check_head_only = Exercise(
                 came["the body's weights change"] > came["the head's weights change"]
             ),
         ): "The parts have changed places: the body learns, and the head is frozen.",
-        (".eval()", ""): """The running means and variances of the body's batch
-            normalisation have moved: it was in training mode. Was it put into
-            evaluation mode, and *after* the last model.train()?""",
-        ("model[0].requires_grad_(False)", "model[0]"): """The body's weights have
-            changed. Evaluation mode does not stop gradients.""",
+        Mistake(
+            ("model[0].requires_grad_(False)", "model[0]"),
+            lambda came, _: came["the body's weights change"],
+        ): "The body's weights have changed. Evaluation mode does not stop gradients.",
+        Mistake((".eval()", ""), lambda came, _: came["its running means change"]): """
+            The running means and variances of the body's batch normalisation have
+            moved: it was in training mode. Was it put into evaluation mode, and *after*
+            the last model.train()?""",
         ("model.train()", "model.eval()"): """The body stays as it is. But the head is
             in evaluation mode, where its dropout drops nothing.""",
         ("requires_grad_(True)", "requires_grad_(False)"): """The head has not learned
@@ -145,7 +148,7 @@ check_head_only = Exercise(
         call it before each epoch.""",
 )
 
-# %% ../../nbs/exercises/13_transfer.ipynb #6fa8444c
+# %% ../../nbs/exercises/13_transfer.ipynb #d3640694
 def solve_nearest_kind(
     x: torch.Tensor,  # float `[N,F]`: the few examples, by their features
     y: torch.Tensor,  # int64 `[N]`: their kinds, such as 3 and 7; each occurs
@@ -175,7 +178,7 @@ def _clouds(seed, kinds=(3, 7), n=5, n_features=6):
     asked = torch.tensor(kinds).repeat(40)[:40]
     return x, y, centres[asked] + torch.randn(40, n_features, generator=generator) + 1
 
-# %% ../../nbs/exercises/13_transfer.ipynb #70e3725f
+# %% ../../nbs/exercises/13_transfer.ipynb #0acd6185
 check_nearest_kind = Exercise(
     solve_nearest_kind,
     cases=lambda: [_clouds(1), _clouds(2, (0, 1, 2), 3), _clouds(3, (9, 4, 6, 1), 2)],
