@@ -11,6 +11,7 @@ from mnist_basics.exercises.optimizers import (
     check_look_ahead,
     check_swing,
 )
+from mnist_basics.exercises.resnet18 import check_batch_norm, check_bottleneck
 from mnist_basics.exercises.speed import (
     check_median_times,
     check_three_clocks,
@@ -32,6 +33,8 @@ HEADS = {
     check_clip: "params, most",
     check_corrected_means: "numbers, beta",
     check_decayed_step: "weights, mean, square, lr, decay",
+    check_batch_norm: "x, running_mean, running_variance, training",
+    check_bottleneck: "n_in, n_few, stride",
     check_top_accuracy: "outputs, targets, k",
     check_smooth_cross_entropy: "logits, targets, smoothing",
     check_chosen_rate: "wrong, held",
@@ -69,7 +72,30 @@ FROZEN = """
     model.train()
     return model
 """
+LAZY = """
+    nn, n_out = torch.nn, 4 * n_few
+    path = nn.Sequential(
+        nn.LazyConv2d(n_few, 1, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(),
+        nn.LazyConv2d(n_few, 3, stride, 1, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(),
+        nn.LazyConv2d(n_out, 1, bias=False), nn.LazyBatchNorm2d())
+    if stride == 1 and n_in == n_out:
+        return path, nn.Identity()
+    return path, nn.Sequential(
+        nn.LazyConv2d(n_out, 1, stride, bias=False), nn.LazyBatchNorm2d())
+"""
 ATTEMPTS = [
+    (check_bottleneck, LAZY, "Well done!"),
+    (
+        check_bottleneck,
+        LAZY.replace("stride, 1, bias=False", "stride, 1"),
+        "have its convolutions a bias?",
+    ),
+    (
+        check_batch_norm,
+        "mean, variance = running_mean, running_variance\n"
+        "    return (x - mean) / variance, mean, variance",
+        "Broadcasting compares shapes from the right",
+    ),
     (
         check_look_ahead,
         "velocity = momentum * velocity - lr * gradient\n"
