@@ -20,6 +20,7 @@ from mnist_basics.workshop.checking import (
     Exercise,
     Prediction,
     Solution,
+    same,
     short,
 )
 
@@ -42,7 +43,15 @@ def named(value):
     return getattr(value, "name", str(value))
 
 
+SOURCES = {
+    module: (ROOT / f"mnist_basics/exercises/{module}.py").read_text(encoding="utf-8")
+    for module in MODULES
+}
+# OLD FORM: until all exercises have their mistakes in a mapping
+NEW_FORM = [pair for pair in CHECKS if "mistakes=[" not in SOURCES[pair[0]]]
+
 each_check = pytest.mark.parametrize("module, check", CHECKS, ids=named)
+each_new = pytest.mark.parametrize("module, check", NEW_FORM, ids=named)
 each_mistake = pytest.mark.parametrize("check, i", MISTAKES, ids=named)
 each_exercise = pytest.mark.parametrize("check", FUNCTIONS, ids=named)
 each_prediction = pytest.mark.parametrize("check", GUESSES, ids=named)
@@ -93,11 +102,11 @@ def spoiled(value):
     return not value if isinstance(value, bool) else value * -1.37 - 0.113
 
 
-def test_every_lesson_that_has_exercises_has_two_or_three_and_a_prediction():
+def test_every_lesson_that_has_exercises_has_two_to_five_and_a_prediction():
     assert MODULES
     for module in MODULES:
         kinds = [type(check) for home, check in CHECKS if home == module]
-        assert 2 <= len(kinds) <= 3 and Prediction in kinds, module
+        assert 2 <= len(kinds) <= 5 and Prediction in kinds, module
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -123,7 +132,8 @@ def test_the_solution_passes(module, check):
     if isinstance(check, Prediction):
         assert check.verdict(check.solve()) == SAYS["right guess"]
     else:
-        right = say(check, "right", count=len(check.cases()))
+        count = len(check.cases()) + bool(check.draw)
+        right = say(check, "right", count=count)
         assert check.verdict(check.solve) == right
 
 
@@ -164,6 +174,63 @@ def test_a_usual_mistake_is_recognised(check, i):
     if function:
         assert "expected: " in verdict or say(check, "error") in verdict
         assert "Case " in verdict
+
+
+@each_new
+def test_an_exercise_is_short_and_knows_ten_mistakes_at_most(module, check):
+    assert len(check.mistakes) <= 10
+    body = ast.parse(SOURCES[module]).body
+    heads = [
+        node for node in body if getattr(node, "name", "") == f"solve_{check.name}"
+    ]
+    ends = [
+        node
+        for node in body
+        if isinstance(node, ast.Assign)
+        and ast.unparse(node.targets[0]) == f"check_{check.name}"
+    ]
+    assert ends[0].end_lineno - heads[0].lineno < 110
+
+
+@pytest.mark.parametrize("check", [c for c in FUNCTIONS if c.draw], ids=named)
+def test_a_case_drawn_anew_is_a_fair_one_and_no_table_of_answers_passes(check):
+    assert repr(check.draw(1)) == repr(check.draw(1))
+    for seed in range(20):
+        case = check.draw(seed)
+        outcomes = [check._outcome(f, case) for f in (check.solve, check.oracle)]
+        assert same(*outcomes) and not isinstance(outcomes[0], BaseException)
+    told, count = [], len(check.cases()) + 1
+
+    def watched(*case):
+        told.append(check.solve(*case))
+        return told[-1]
+
+    for case in check.cases():
+        check._outcome(watched, case)
+    replay = iter(told)
+
+    def table(*case):
+        check.solve(*case)  # in case that somebody watches what it does
+        return next(replay, told[0])
+
+    verdict = check.verdict(table)
+    assert f"Case {count} of {count}:" in verdict
+
+
+REMARKS = [
+    (module, c, key) for module, c in CHECKS for key in getattr(c, "remarks", ())
+]
+
+
+@pytest.mark.parametrize("module, check, key", REMARKS, ids=named)
+def test_a_right_attempt_gets_the_remark_that_it_deserves(module, check, key):
+    tree = ast.parse(textwrap.dedent(inspect.getsource(check.solve)))
+    added = "for _ in (): pass" if key == "loop" else f"if 0: {key}"
+    tree.body[0].body.insert(0, ast.parse(added).body[0])
+    namespace = {**vars(import_module(f"mnist_basics.exercises.{module}"))}
+    as_a_cell(ast.unparse(tree), namespace)
+    verdict = check.verdict(namespace[check.solve.__name__])
+    assert "Well done!" in verdict and flat(check.remarks[key]) in flat(verdict)
 
 
 @each_prediction
