@@ -332,8 +332,7 @@ def test_a_3_drawn_with_the_keyboard_is_a_3_and_one_step_of_undo(page, pad, home
             page.keyboard.press(key)
     hold(page, "Shift", THREE_BY_KEYS)
     wait_for_verdict(page, "3")
-    wait_until(page, lambda: len(votes(page)) == 5)
-    assert all(p > 0.5 for p in votes(page).values())
+    wait_until(page, lambda: [p > 0.5 for p in votes(page).values()] == 5 * [True])
     page.keyboard.press("Control+z")
     assert verdict(page) == "empty"
     page.keyboard.press("Control+Shift+z")
@@ -680,10 +679,12 @@ def test_without_its_kernel_a_notebook_shows_the_last_drawing(browser, lab, rung
 
 @pytest.fixture(scope="module")
 def lesson(browser, lab, rungs, digit_net):
-    """The lesson, opened, and told to run from top to bottom."""
+    """The lesson, opened, and run from top to bottom."""
     page = opened(browser, lab, LESSON)
     choose(page, "Run", "Run All Cells")
     page.locator(".digit-pad-sheet canvas").first.wait_for()
+    running = "() => document.body.innerText.includes('[*]:')"
+    page.wait_for_function(f"() => !({running})()", timeout=600_000)
     return page
 
 
@@ -705,7 +706,6 @@ def test_the_kernel_runs_what_is_installed(home, page, site):
 
 
 def test_the_lesson_ran_to_its_end_without_an_error(lesson, home):
-    lesson.get_by_text("[*]:").wait_for(state="detached")
     with lesson.expect_response(lambda response: response.request.method == "PUT"):
         choose(lesson, "File", "Save Notebook")
     cells = json.loads((home / "nbs" / LESSON).read_text(encoding="utf-8"))["cells"]
