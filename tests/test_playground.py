@@ -21,12 +21,12 @@ from mnist_basics.playground import (
     occlusion,
     prepare_drawing,
     prepare_strokes,
-    too_short,
     verdict,
     vote,
     wilson,
 )
 from mnist_basics.workshop.hand import generated_hand, resized
+from mnist_basics.workshop.pad import too_short
 
 SEVEN = [[(8, 6), (20, 6), (12, 23)]]
 

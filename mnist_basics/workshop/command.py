@@ -206,8 +206,8 @@ def _as_text(table):
             )
         for recipe in RUNGS[row.rung].as_published if row.rung in RUNGS else ():
             lines.append(
-                f"The published accuracy of {row.rung} is that of a training at the "
-                f"{recipe};\nours chose its own (notebook 07)."
+                f"The published accuracy of {row.rung} is that of another training "
+                f"({recipe});\nthe rate of ours was chosen in notebook 07."
             )
     return "\n".join(lines)
 
