@@ -568,6 +568,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'mnist_basics/workshop/checking.py'),
                                                 'mnist_basics.workshop.checking.Exercise.__init__': ( 'workshop/checking.html#exercise.__init__',
                                                                                                       'mnist_basics/workshop/checking.py'),
+                                                'mnist_basics.workshop.checking.Exercise._all_cases': ( 'workshop/checking.html#exercise._all_cases',
+                                                                                                        'mnist_basics/workshop/checking.py'),
                                                 'mnist_basics.workshop.checking.Exercise._compare': ( 'workshop/checking.html#exercise._compare',
                                                                                                       'mnist_basics/workshop/checking.py'),
                                                 'mnist_basics.workshop.checking.Exercise._is_it': ( 'workshop/checking.html#exercise._is_it',

@@ -40,11 +40,8 @@ SOURCES = {
     module: (ROOT / f"mnist_basics/exercises/{module}.py").read_text(encoding="utf-8")
     for module in MODULES
 }
-# OLD FORM: until all exercises have their mistakes in a mapping
-NEW_FORM = [pair for pair in CHECKS if "mistakes=[" not in SOURCES[pair[0]]]
 
 each_check = pytest.mark.parametrize("module, check", CHECKS, ids=named)
-each_new = pytest.mark.parametrize("module, check", NEW_FORM, ids=named)
 each_mistake = pytest.mark.parametrize("check, i", MISTAKES, ids=named)
 each_exercise = pytest.mark.parametrize("check", FUNCTIONS, ids=named)
 each_prediction = pytest.mark.parametrize("check", GUESSES, ids=named)
@@ -169,7 +166,7 @@ def test_a_usual_mistake_is_recognised(check, i):
         assert "Case " in verdict
 
 
-@each_new
+@each_check
 def test_an_exercise_is_short_and_knows_ten_mistakes_at_most(module, check):
     assert len(check.mistakes) <= 10
     body = ast.parse(SOURCES[module]).body

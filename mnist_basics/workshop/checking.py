@@ -113,8 +113,8 @@ class Mistake(NamedTuple):
     "A usual mistake. As a key of `mistakes` its text is the value that belongs to it."
 
     wrong: Callable | tuple  # an edit (old, new, …), or a function in solve's place
-    says: str = ""  # what the reader is told: what happened, not what to write
     shows: Callable | None = None  # is it this, from (came, expected)? Else by `wrong`
+    says: str = ""  # what the reader is told: what happened, not what to write
 
 
 def edited(solve: Callable, *texts: str) -> Callable:
@@ -163,16 +163,12 @@ class Check:
     def __init__(self, solve: Callable, mistakes: dict, hints: list, why: str):
         self.solve, self.hints, self.why = solve, hints, why
         self.name, self.hints_given = solve.__name__.removeprefix("solve_"), 0
-        if isinstance(mistakes, list):  # OLD FORM: goes when no exercise has it
-            mistakes = {mistake: mistake.says for mistake in mistakes}
         self.mistakes = [self._mistake(*pair) for pair in mistakes.items()]
 
     def _mistake(self, key, says):
         "A mistake with its text, as something to call."
-        wrong, old_says, shows = key if isinstance(key, Mistake) else Mistake(key)
-        if callable(old_says):  # OLD FORM: until then, `shows` may be second or third
-            shows = old_says
-        return Mistake(wrong if callable(wrong) else self._made(wrong), says, shows)
+        wrong, shows, _ = key if isinstance(key, Mistake) else Mistake(key)
+        return Mistake(wrong if callable(wrong) else self._made(wrong), shows, says)
 
     def verdict(self, attempt) -> str:
         "What there is to say about the reader's function, or guess."
@@ -248,9 +244,7 @@ class Exercise(Check):
             return self._say("not attempted"), []
         if not callable(attempt):
             return self._say("no function"), []
-        cases = self.cases()
-        if self.draw:
-            cases = [*cases, self.draw(secrets.randbelow(2**31))]
+        cases = self._all_cases()
         right = [self._outcome(self.oracle, case) for case in cases]
         results = self._results(attempt, cases)
         for i, pair in enumerate(zip(results, right)):
@@ -259,6 +253,11 @@ class Exercise(Check):
                 return self._compare(attempt, cases, i, *pair, known)
         says = [text for what, text in self.remarks.items() if _has(attempt, what)]
         return "\n".join([self._say("right", count=len(cases)), *map(_wrap, says)]), []
+
+    def _all_cases(self):
+        "The cases, and one that is new each time."
+        new = [self.draw(secrets.randbelow(2**31))] if self.draw else []
+        return [*self.cases(), *new]
 
     def _results(self, attempt, cases):
         "What comes of an attempt in each case, up to one in which its time is up."
