@@ -35,9 +35,7 @@ check_forgotten = Prediction(
         0.8: "That is where it stands after the first step. Two more follow.",
         -0.4: """You double the gradient each time. But backward adds the new gradient
             to the old sum, and the new one is always 2.""",
-        -0.8: "The last gradient is right, 6. But the first two steps were shorter.",
-        Mistake(2.2, lambda guess, truth: guess > 1): """Up? A step goes against the
-            gradient, so that the loss falls; here it falls when the weight does.""",
+        2.2: "Up? A step goes against the gradient, so that the loss falls.",
     },
     hints=[
         "How fast does 2 · weight grow with the weight? That is the gradient.",
@@ -213,11 +211,9 @@ check_top_losses = Exercise(
     },
     hints=[
         "learn.predict takes all images at once and asks the model properly.",
-        """The mean over a batch of one image is the loss of that image. Slices make
-        such batches: preds[5:6] has the shape [1, 1].""",
+        "A batch of one image has that image's loss: preds[5:6] is [1, 1].",
         "torch.stack makes one tensor of a list; topk(n) finds the n largest in it.",
     ],
-    why="""predict puts the model into evaluation mode first, and back afterwards; in
-        training mode, dropout would answer differently each time. To look at the
-        hardest images is the quickest way to find wrong labels in a data set.""",
+    why="""predict puts the model into evaluation mode first, and back afterwards. To
+        look at the hardest images is the quickest way to find wrong labels.""",
 )

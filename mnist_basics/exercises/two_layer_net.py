@@ -38,8 +38,8 @@ check_awake = Prediction(
     mistakes={
         23581: """A linear model starts from zeros without trouble. But here the
             gradient of the first layer comes through weights that are 0.""",
-        0: """The output is the same for every image, that is right; but there are more
-            3s than 7s, so that a higher output for all would be better.""",
+        0: """The output is the same for every image; but there are more 3s than 7s, so
+            that a higher one for all would be better.""",
         31: """The second layer, or all biases? Its weights learn from what the hidden
             units say, and the first biases through these weights. What are they?""",
         30: "What do the 30 hidden units say? What does a weight learn from that?",
@@ -52,8 +52,7 @@ check_awake = Prediction(
     ],
     why="""The hidden units say 0, so the weights that multiply them have a gradient of
         0, and as these are 0, nothing comes back to the first layer. Only the very last
-        bias moves, and it says '3' to everything. That is why the weights of a net
-        begin at random: small, and all different.""",
+        bias moves. That is why the weights of a net begin at random.""",
 )
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #fd59539d
@@ -124,8 +123,7 @@ check_leaky_relu = Exercise(
         "torch.where(condition, a, b) takes a where the condition is true, else b.",
     ],
     why="""torch.where passes the gradient on to the side that was taken: 1 right of 0,
-        slope left of it. F.relu(x) − slope · F.relu(−x) does the same. PyTorch has it
-        as F.leaky_relu and nn.LeakyReLU.""",
+        slope left of it. F.relu(x) − slope · F.relu(−x) does the same.""",
 )
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #4f961a05
