@@ -109,6 +109,7 @@ check_leaky_relu = Exercise(
             no trace by which backward could find its way back.""",
         ("x, slope * x", "slope * x, x"): """The slope is on the wrong side: the
             positive numbers are made smaller.""",
+        ("x, slope * x", "slope * x, slope * x"): "That is a line without a bend.",
         ("slope * x)", "0 * x)"): "Left of 0 everything is level. It does not leak.",
         ("slope * x)", "-slope * x)"): "Left of 0 it goes up again, like a V.",
         Mistake(("x, slope * x", "x - slope * x, 0 * x"), _level_left): """Left of 0 it
