@@ -220,11 +220,13 @@ def test_what_is_no_small_image_is_not_drawn(size):
 
 
 def test_pictures_that_have_no_room_beside_the_others_come_below():
-    wide, low = torch.ones(6, 28), torch.ones(5, 20)
-    lines = drawn(pictures({"a": wide, "b": wide, "c": wide, "d": low, "e": wide}))
+    wide, wider, low = torch.ones(6, 27), torch.ones(6, 28), torch.ones(5, 28)
+    lines = drawn(pictures(dict(a=wider, b=wider, c=wider, d=low, e=wide)))
     assert lines[0].split() == ["a", "b", "c"] and lines[7].split() == ["d", "e"]
     assert lines[1] == "  ".join(["@" * 28] * 3) and len(lines[1]) == 88
-    assert lines[-2:] == ["@" * 20 + "  " + "@" * 28, " " * 22 + "@" * 28]
+    assert lines[-2:] == ["@" * 28 + "  " + "@" * 27, " " * 30 + "@" * 27]
+    narrow = dict(a=wider, b=wider, c=torch.ones(6, 22), d=torch.ones(6, 5))
+    assert drawn(pictures(narrow))[7] == "d"  # it would end in column 89
 
 
 def test_numbers_that_are_none_are_question_marks_and_too_much_ink_stops():
