@@ -5,7 +5,6 @@ __all__ = ['check_doubled', 'check_log', 'check_skip_gradients', 'solve_doubled'
 
 # %% ../../nbs/exercises/08_backward.ipynb #f2cd0356
 import math
-from functools import cache
 
 import torch
 
@@ -27,26 +26,21 @@ check_doubled = Prediction(
     solve_doubled,
     mistakes={
         1: """The slope of a sum for one of its parts is 1, that is right. But here both
-            parts are the same Value, and it is used in both places.""",
-        2: """That is the gradient of the one before the last. It goes on from there:
-            that one was made from another, in the same way.""",
-        20: """Two for each of ten links, and added up. Along a way, what is done with
-            the slopes of the links?""",
-        10: """One for each of ten links, and added up. Along a way, what is done with
-            the slopes of the links? And how steep is one link?""",
-        3072: """That is the number that comes out. How fast does it grow with the first
-            one? The 3 plays no part in that.""",
+            parts are the same Value.""",
+        2: "That is the gradient of the one before the last. It goes on from there.",
+        20: "Two for each of ten links, added up. What is done with slopes on a way?",
+        10: """One for each of ten links, added up. What is done with slopes on a way?
+            And how steep is one link?""",
+        3072: "That is the number that comes out. How fast does it grow with x?",
     },
     hints=[
         "How fast does x + x grow, if x grows?",
         """Do it with two links instead of ten. By how much does the last one grow, if
         the first grows by 1?""",
-        "Each link has the same slope, and along a way slopes are multiplied.",
     ],
-    why="""The slope of x + x is 1 + 1 = 2, and ten such links make 2 to the power of
-        10. Or count the ways: 1,024 lead back to the start, each with a slope of 1.
-        backward does not walk them one by one: each value waits until both have
-        arrived, and passes on their sum. So it needs ten steps and not a thousand.""",
+    why="""The slope of x + x is 2, and ten such links make 2 to the power of 10. Or
+        count the ways: 1,024 lead back to the start. backward does not walk them one by
+        one: each value waits until both have arrived, and passes on their sum.""",
 )
 
 # %% ../../nbs/exercises/08_backward.ipynb #a905b7a5
@@ -57,30 +51,10 @@ def solve_log(
     return Value(math.log(value.data), [value], [1 / value.data])
 
 
-@cache
-def _log_cases():
-    "Alone; of something else; used beside x; and one within another."
-
-    def log_of_x(x, log):
-        return log(x)
-
-    def log_of_a_square_plus_1(x, log):
-        return 5 * log(x * x + 1)
-
-    def x_times_its_log(x, log):
-        return x * log(x)
-
-    def log_of_a_log(x, log):
-        return log(log(x) + 2) - log(x)
-
-    more = (3.0, log_of_a_square_plus_1), (0.5, x_times_its_log), (1.5, log_of_a_log)
-    return [(2.0, log_of_x), (0.25, log_of_x), *more]
-
-
 def _watch_log(log, x, calculation):
     "What comes out of a calculation with it, and the gradient of x."
     value = Value(x)
-    result = calculation(value, log)
+    result = eval(calculation, {"x": value, "log": log})
     if not isinstance(result, Value):
         return {"value": result, "gradient": None}
     result.backward()
@@ -98,67 +72,39 @@ def _log_by_torch(value):
 def _plain(came, expected):
     return came["gradient"] is None and same(came["value"], expected["value"])
 
-
-def _another_base(came, expected):
-    values = [came["value"] * math.log(base) for base in (2, 10)]
-    return any(same(value, expected["value"]) for value in values)
-
-
-def _slope_is_a_value(came, _):
-    return isinstance(came["gradient"], Value)
-
-
-def _no_number(came, _):
-    return "must be real number" in str(came)
-
-
-def _no_list(came, _):
-    return "not iterable" in str(came)
-
-
-def _log_in_place(value):
-    value.data = math.log(value.data)
-    return value
-
 # %% ../../nbs/exercises/08_backward.ipynb #a160337e
 check_log = Exercise(
     solve_log,
-    cases=_log_cases,
+    cases=lambda: [
+        (2.0, "log(x)"),
+        (0.25, "log(x)"),
+        (3.0, "5 * log(x * x + 1)"),
+        (0.5, "x * log(x)"),
+        (1.5, "log(log(x) + 2) - log(x)"),
+    ],
     run=_watch_log,
     oracle=_log_by_torch,
     mistakes={
         Mistake(lambda value: math.log(value.data), _plain): """The number is right, but
-            it is a plain number, and remembers nothing. backward cannot come through
-            it.""",
+            it is a plain number, and remembers nothing.""",
         (", [value], [1 / value.data]", ""): """The value is right, but nothing comes
             back: the new Value does not know what it was made from.""",
-        _log_in_place: """The Value that came in has been changed, and returned. It is
-            still needed as it was: make a new one.""",
-        ("1 / value.data", "1.0"): """The value is right; the slope is 1 wherever you
-            are.""",
+        ("return Value", "value.data, *_ =", "data])", "data]); return value"): """The
+            Value that came in is changed. It is still needed: make a new one.""",
+        ("1 / value.data", "1.0"): "The value is right; the slope is always 1.",
         ("1 / value.data", "value.data"): """The slope is upside down: the larger x is,
             the flatter is its logarithm.""",
-        Mistake(("1 / value.data", "1 / value"), _slope_is_a_value): """The slope is a
-            Value itself. It should be a plain number.""",
-        Mistake(("math.log(", "math.log10("), _another_base): """It is a logarithm, but
-            not the natural one: math.log takes that, if one gives it nothing but the
-            number.""",
-        Mistake(("log(value.data)", "log(value)"), _no_number): """math.log wants a
-            plain number, and a Value is none. Its number is in its data.""",
-        Mistake(("[value], [1 / value.data]", "value, 1 / value.data"), _no_list): """
-            inputs and slopes are lists, also where there is only one of each: brackets
-            are missing around it.""",
+        ("math.log(", "math.log10("): "It is a logarithm, but not the natural one.",
+        ("[value], [1 / value.data]", "value, 1 / value.data"): """inputs and slopes are
+            lists, also where there is only one of each: brackets are missing.""",
     },
     hints=[
         "Look at _apply in the class: what does it give to the new Value?",
         """Three things go into Value(data, inputs, slopes): the logarithm of the
         number, and two lists, each with one thing in it.""",
-        """What was it made from? And how steep is the logarithm there? The slope is
-        computed from value.data, which is a plain number.""",
     ],
     why="""A new Value with its data, what it was made from, and the slope there: that
-        is all that any operation has to leave behind. The logarithm is what the
-        cross-entropy loss of notebook 10 is made of.""",
+        is all that any operation has to leave behind.""",
 )
 
 # %% ../../nbs/exercises/08_backward.ipynb #30ba798f
@@ -183,10 +129,9 @@ def _watch_skip(skip_gradients, xb, weights, bias, grad):
 
 def _skip_by_autograd(xb, weights, bias, grad):
     "What PyTorch says."
-    leaves = [t.detach().clone().requires_grad_() for t in (xb, weights, bias)]
-    x, w, b = leaves
+    x, w, b = [t.detach().clone().requires_grad_() for t in (xb, weights, bias)]
     (x + (x @ w + b).relu()).backward(grad)
-    return tuple(leaf.grad for leaf in leaves)
+    return x.grad, w.grad, b.grad
 
 
 def _skip_case(seed, images, n):
@@ -205,15 +150,6 @@ def _skip_cases():
     doubles = tuple(t.double() for t in _skip_case(8, 7, 2))
     asleep, one = (xs, ws, bias - 100, grads), _skip_case(8, 1, 5)
     return [(x, w, b, grad), _skip_case(8, 6, 4), asleep, one, doubles]
-
-
-def _no_notes(came, _):
-    return "does not require grad" in str(came) or "NoneType" in str(came)
-
-
-def _skip_in_another_order(*case):
-    of_xb, *others = solve_skip_gradients(*case)
-    return *others, of_xb
 
 # %% ../../nbs/exercises/08_backward.ipynb #ef1186b1
 check_skip_gradients = Exercise(
@@ -236,28 +172,18 @@ check_skip_gradients = Exercise(
         ("grad * (xb @ weights + bias > 0)", "grad"): """The ReLU lets everything back.
             It should do so only where its input was above 0.""",
         ("xb @ weights + bias > 0", "xb + (xb @ weights + bias).relu() > 0"): """The
-            ReLU lets back where the outcome was above 0. The skip has been added to
-            that; ask what went into the ReLU.""",
+            ReLU lets back where the outcome was above 0. Ask what went into it.""",
         ("xb.T @ through", "through.T @ xb"): """The gradient of weights is lying on its
             side. Row i belongs to number i of xb.""",
         ("sum(0)", "mean(0)"): """The gradient of bias is a mean over the images. Where
             a number is used several times, the gradients are added up.""",
-        _skip_in_another_order: """They are the right gradients, but in another order:
-            first that of xb, then weights, then bias.""",
-        Mistake(lambda xb, *_: xb.grad.sum(), _no_notes): """PyTorch's backward has left
-            nothing in .grad here: nobody asked it to take notes. But you do not need
-            it; go back by hand.""",
     },
     hints=[
         """Forwards first: sums = xb @ weights + bias, then the ReLU, then + xb. Now go
         back, line by line, as in two_layer_gradients.""",
-        """What comes back through the ReLU is grad where the sums were above 0, and 0
-        elsewhere. From it you get weights and bias as in the lesson.""",
-        """xb is used twice. What comes back along the one way, and what along the
-        other? And what is done where ways meet?""",
+        "xb is used twice. What comes back along each way, and where ways meet?",
     ],
-    why="""What comes back through the ReLU goes on to weights and bias as in the
-        two-layer net. To xb there are two ways, so two gradients are added: what came
-        through the layer, and grad itself, which comes back along the skip as it is.
-        Fifty such layers, all asleep, pass on all of it; without a skip, nothing.""",
+    why="""To xb there are two ways, so two gradients are added: what came through the
+        layer, and grad itself, which comes back along the skip as it is. Fifty such
+        layers, all asleep, pass on all of it; without a skip, nothing.""",
 )

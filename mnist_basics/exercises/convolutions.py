@@ -21,43 +21,32 @@ def solve_rows_left() -> list[int]:
     return rows
 
 
-def _half_a_row(guess, _):
-    return any(rows % 1 for rows in guess)
-
-
 check_rows_left = Prediction(
     solve_rows_left,
     mistakes={
-        (14, 7, 4): """So it is with the padding. It was forgotten: the window has to
-            stay inside the image.""",
-        (26, 24, 22): """So it would be with a stride of 1. Here the window moves two
-            rows at a time.""",
-        Mistake((26, 13, 6), lambda guess, truth: guess[0] == 26): """26 rows are left
-            with a stride of 1. The first convolution, too, moves its window two rows at
-            a time.""",
-        Mistake((28, 14, 7), lambda guess, truth: guess[0] == 28): """The image has 28
-            rows before the first convolution. The first number should be how many it
-            has after it.""",
-        Mistake((14, 7, 3), lambda guess, truth: guess[0] == 14): """A stride of 2
-            halves an image only if the padding makes up for what is lost at the border.
-            Put the numbers into the formula.""",
+        (14, 7, 4): "So it is with the padding. It was forgotten.",
+        (
+            26,
+            24,
+            22,
+        ): "So it would be with a stride of 1. Here the window moves by two.",
+        Mistake((26, 13, 6), lambda guess, truth: guess[0] == 26): """That is a
+            stride of 1. The first convolution, too, moves its window by two.""",
+        Mistake((28, 14, 7), lambda guess, truth: guess[0] == 28): """The first number
+            should be how many rows there are after the first convolution.""",
         (12, 4, 0): """You count the steps of the window. It also stands at the place
             where it begins: one more.""",
-        Mistake((13.5, 6.25, 2.625), _half_a_row): """There is no half a row. The window
-            cannot take half a step at the end, so what part of a step is left over is
-            lost.""",
+        Mistake((13.5, 6.25, 2.625), lambda guess, _: guess[0] % 1): """The window
+            cannot take half a step at the end: what is left over is lost.""",
     },
     hints=[
-        """The formula stands above, in 'Padding and stride', with n = 28, k = 3, s = 2
-        and p = 0.""",
         """28 − 3 is 25: the window can be pushed on by 25 rows, in steps of two. How
         many whole steps are that? Plus the place where it began.""",
         "What comes out is the n of the next convolution.",
     ],
     why="""(28 − 3) / 2 rounded down is 12, plus 1 is 13; (13 − 3) / 2 is 5, plus 1 is
-        6; (6 − 3) / 2 rounded down is 1, plus 1 is 2. A window of three rows does not
-        fit into two: the fourth convolution refuses. So the forgotten padding costs two
-        of the five layers.""",
+        6; (6 − 3) / 2 rounded down is 1, plus 1 is 2. The fourth convolution refuses:
+        the forgotten padding costs two of the five layers.""",
 )
 
 # %% ../../nbs/exercises/10_convolutions.ipynb #251a470c
@@ -105,49 +94,29 @@ check_convolve_dilated = Exercise(
     draw=lambda seed: _dilation_case(seed, 11, 9, 3, 2, 1),
     oracle=_by_torch,
     remarks={
-        "conv2d": """If it was PyTorch's own dilation: now without it. Which larger
-            kernel does the same?""",
+        "conv2d": "PyTorch's own? Now without it: which larger kernel does the same?",
     },
     mistakes={
-        ("(image, apart", "(image, kernel"): """That is the convolution that you know.
-            The weights still lie side by side.""",
+        ("(image, apart", "(image, kernel"): "The weights still lie side by side.",
         ("image, apart", "image, kernel, dilation"): """That is a stride: the kernel
-            skips places. It should be laid on every place, and skip pixels inside its
-            window.""",
+            skips places. It should skip pixels inside its window.""",
         ("    reach", "    dilation += 1\n    reach"): """The weights are too far apart:
-            a dilation of 2 leaves a gap of one pixel between two weights, and a
-            dilation of 1 leaves none.""",
-        ("(image, apart", "(image[::dilation, ::dilation], kernel"): """Rows and columns
-            are taken out of the image, so that most places are gone. The image stays
-            whole; it is the kernel that has gaps.""",
+            a dilation of 2 leaves a gap of one pixel, a dilation of 1 leaves none.""",
         Mistake(("(len(kernel) - 1) + 1", "len(kernel)"), _wrong_size): """The
-            pulled-apart kernel has the wrong size. There are gaps between the weights,
-            and none after the last ones: count the pixels from the first weight to the
-            last.""",
-        Mistake(
-            lambda image, *_: image[99], lambda came, _: type(came) is IndexError
-        ): """
-            The window leaves the image. It is larger than the kernel now, so that it
-            fits in fewer places.""",
+            pulled-apart kernel has the wrong size: count the pixels from its first
+            weight to its last. There is no gap after that.""",
         ("] = kernel", "] = kernel.flip(0, 1)"): """The kernel has been given half a
-            turn, as mathematicians do. Here its first weight lies on the first pixel of
-            the window.""",
-        ("] = kernel", "] = kernel.T"): """Rows and columns of the kernel have changed
-            places.""",
-        (", padding=padding", ""): """The padding was forgotten: there should be zeros
-            around the image.""",
+            turn, as mathematicians do. Ours is not turned.""",
     },
     hints=[
         """There is no need for new loops: which larger kernel, with zeros in it, does
         the same as the nine weights pulled apart?""",
-        """From the first weight to the last there are k − 1 jumps of dilation pixels
-        each. How many pixels are that, the first one included?""",
         """A slice with a step, such as table[::3, ::3], takes every third row and
         column. It can stand on the left of an equals sign too.""",
     ],
     why="""A kernel with zeros in it is a kernel like any other, so convolve can do the
         rest. Layers with dilations of 1, 2, 4, 8, … see about twice as far with each
-        layer, and lose no place, as they would with a stride.""",
+        layer, and lose no place.""",
 )
 
 # %% ../../nbs/exercises/10_convolutions.ipynb #ecdc5a24
@@ -166,12 +135,11 @@ def _watch_corner(find_corner, image):
     found = found.squeeze().tolist() if torch.is_tensor(found) else found
     if not isinstance(found, (tuple, list)):
         return found
-    return tuple(
-        n.item() if torch.is_tensor(n) and n.numel() == 1 else n for n in found
-    )
+    alone = [torch.is_tensor(n) and n.numel() == 1 for n in found]
+    return tuple(n.item() if one else n for n, one in zip(found, alone))
 
 
-def _paper(rows, columns, block, across=None, down=None, seed=0):
+def _paper(rows, columns, block, across=(), down=(), seed=0):
     "Dirty paper, a block of ink (top, left, rows, columns), strokes one pixel wide."
     generator = torch.Generator().manual_seed(rows * columns + seed)
     image = torch.rand(rows, columns, generator=generator) * 0.05
@@ -179,10 +147,7 @@ def _paper(rows, columns, block, across=None, down=None, seed=0):
     places = torch.zeros(rows, columns, dtype=torch.bool)
     top, left, height, width = block
     places[top : top + height, left : left + width] = True
-    if across is not None:
-        places[across, 1:-2] = True
-    if down is not None:
-        places[2:-1, down] = True
+    places[across, 1:-2] = places[2:-1, down] = True
     return torch.where(places, ink, image)
 
 
@@ -220,44 +185,35 @@ check_find_corner = Exercise(
     run=_watch_corner,
     oracle=_first_of_block,
     mistakes={
-        Mistake(lambda image: 0, lambda came, _: isinstance(came, int)): """A single
-            number came. argmax counts through the whole table, row after row, as if it
-            were one long line. Which row, and which column of it, is that?""",
+        Mistake(lambda image: 0, lambda came, _: isinstance(came, int)): """argmax
+            counts through the whole table, row after row. Which row, and which column
+            of it, is that?""",
         ("answers.shape[1]", "len(image)"): """argmax counts row after row, and each row
             is as long as there are columns. The image need not be square.""",
         (", padding=1", "", "answers.shape[1]", "image.shape[1]"): """Without padding,
-            the answers have fewer columns than the image, and argmax counts along the
-            rows of the answers.""",
-        (", padding=1", ""): """The padding was forgotten. Without it, the first answer
-            belongs to a window whose centre is the pixel in row 1, column 1; and on the
-            border it has no place at all.""",
-        (".shape[1])", ".shape[1])[::-1]"): """Row and column have changed places: the
-            row comes first.""",
+            the answers have fewer columns than the image.""",
+        (", padding=1", ""): """The padding was forgotten: the first answer belongs to
+            the pixel in row 1, column 1, and on the border there is none.""",
+        (".shape[1])", ".shape[1])[::-1]"): "Row and column have changed places.",
         ("[[-1.0, -1, -1], [-1, 1, 1], [-1, 1, 1]]", "[[1.0] * 3] * 3"): """That kernel
-            answers to ink, and there is most of it inside. At a corner there is paper
-            on two sides: what should the weights be there?""",
-        ("image, kernel", "image, kernel.rot90(2)"): """That is the lower right corner.
-            The kernel has been given half a turn. (If you think of a convolution as
-            mathematicians do: ours is not turned.)""",
+            answers to ink. A corner has paper on two sides: which weights there?""",
+        ("image, kernel", "image, kernel.rot90(2)"): """That is the lower right corner:
+            the kernel has been given half a turn.""",
         Mistake(("[-1, 1, 1], [-1, 1, 1]", "[-1, -1, -1], [-1, -1, 9]"), _one_off): """
             It is a pixel next to the corner. If it is one row and one column too few:
             was the padding forgotten? Else: the answer belongs to the pixel under the
             *centre* of the kernel.""",
         Mistake(("argmax", "argmin"), lambda came, _: type(came[0]) is int): """
-            Something else answers louder than the corner, or its place is read off
-            wrongly. Try it on small paper of your own, zeros with a block of ones: what
-            does your kernel answer at the corner, along the edges, inside, and on a
-            stroke one pixel wide?""",
+            Something answers louder than the corner, or its place is read off wrongly.
+            On small paper, zeros with a block of ones: what does your kernel answer at
+            the corner, along the edges, inside, and on a thin stroke?""",
     },
     hints=[
         """Lay the centre of the kernel on the corner itself. Which of the nine pixels
         are ink then? Ink where there should be paper must cost something.""",
-        """With a padding of 1, convolve gives one answer for each pixel, also on the
-        border. argmax() tells where the largest is, counted through all rows.""",
-        """The flat position, divided by the length of a row: the whole part is the row,
-        the rest is the column. divmod gives both.""",
+        """A padding of 1 gives one answer for each pixel. argmax() tells where the
+        largest is, counted through all rows; divmod makes row and column of it.""",
     ],
     why="""With the centre on the corner, four pixels are ink and five are paper: the
-        answer is 4, and no other place of the block has more than 2. Weights of −1 on
-        the paper are what makes it a corner and not just ink.""",
+        answer is 4, and no other place of the block has more than 2.""",
 )

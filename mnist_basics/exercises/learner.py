@@ -31,26 +31,20 @@ def solve_forgotten() -> float:
 check_forgotten = Prediction(
     solve_forgotten,
     mistakes={
-        0.4: """There it is after two steps; or after three, if each gradient had been
-            cleared. None was, and there are three.""",
+        0.4: "So after two steps; or after three, with each gradient cleared.",
         0.8: "That is where it stands after the first step. Two more follow.",
         -0.4: """You double the gradient each time. But backward adds the new gradient
             to the old sum, and the new one is always 2.""",
-        -0.8: """The gradient of the last step is right, 6. But the first two steps were
-            shorter.""",
-        Mistake(2.2, lambda guess, truth: guess > 1): """Up? A step goes against the
-            gradient, so that the loss falls; here it falls when the weight does.""",
+        2.2: "Up? A step goes against the gradient, so that the loss falls.",
     },
     hints=[
-        """How fast does 2 · weight grow with the weight? That is the gradient, wherever
-        the weight is.""",
+        "How fast does 2 · weight grow with the weight? That is the gradient.",
         """After the second backward, .grad holds the first gradient and the second one,
         added up. And after the third?""",
     ],
     why="""The gradient is 2 each time, but .grad holds 2, then 4, then 6: the steps are
-        0.2, 0.4 and 0.6 long, 1.2 together. (On purpose, one can use this: clear only
-        after every fourth batch, and step with a quarter of the rate. It is as if the
-        batch were four times as large, where the memory is too small for that.)""",
+        0.2, 0.4 and 0.6 long. (Where memory is short, one does it on
+        purpose: cleared after every fourth batch, with a quarter of the rate.)""",
 )
 
 # %% ../../nbs/exercises/06_learner.ipynb #d2c24b75
@@ -103,17 +97,8 @@ def _watch_patience(fit_patiently, valid_losses, patience):
     }
 
 
-def _goes_on(came, expected):
-    return came["epochs"] > expected["epochs"]
-
-
-def _keeps_the_last(came, expected):
-    return came["parameters of epoch"] == came["epochs"] == expected["epochs"]
-
-
 def _none_was_best(came, _):
-    nothing = "NoneType" in str(came) or isinstance(came, UnboundLocalError)
-    return nothing or came["returned"] == 0
+    return "NoneType" in str(came) or "local variable" in str(came)
 
 # %% ../../nbs/exercises/06_learner.ipynb #6055bc62
 check_fit_patiently = Exercise(
@@ -127,42 +112,33 @@ check_fit_patiently = Exercise(
     ],
     run=_watch_patience,
     mistakes={
-        ("[-1][1]", "[-1][0]"): """It looks at the training loss. That tells how well
-            the model knows what it has practised with; the validation loss is the other
-            number in the row.""",
+        ("[-1][1]", "[-1][0]"): """It looks at the training loss. The validation loss is
+            the other number in the row.""",
         ("lowest, waited = valid_loss, 0", "lowest = valid_loss"): """It counts all
-            epochs without improvement. They should be in a row: with each improvement,
-            the counting begins anew.""",
+            epochs without improvement. With each one, counting should begin anew.""",
         ("waited += 1", "waited, lowest = waited + 1, valid_loss"): """Each loss is
-            compared with the one of the epoch before. It should be lower than ever
-            before.""",
+            compared with the one before it. It should be lower than ever before.""",
         ("valid_loss < lowest", "valid_loss <= lowest"): """A loss that is equal to the
             lowest one counts as an improvement here. It should be lower.""",
-        Mistake(
-            ("== pat", "> pat"), _goes_on
-        ): """It goes on for too long: `patience` epochs
-            in a row without a new lowest loss are enough.""",
+        ("== pat", "> pat"): "It goes on for one epoch too many.",
         Mistake(("math.inf, 0", "0, 0"), _none_was_best): """There is nothing to put
-            back. Was no epoch ever the best one? The lowest loss must begin with more
-            than any loss that may come. Or was None kept? learn.save, say, writes a
-            file and returns nothing; learn.load reads it again, by its name.""",
+            back. Was no epoch the best? The lowest loss must begin with more than any.
+            Or was None kept? learn.save, say, writes a file and returns nothing;
+            learn.load reads it again, by its name.""",
         ("    learn.model.load", "    waited == patience and learn.model.load"): """
             When all epochs have been used up, the best parameters are not put back.""",
-        Mistake(("copy.deepcopy(learn", "dict(learn"), _keeps_the_last): """It stops
-            when it should, but at the end the model has the parameters of its last
-            epoch. If you did keep the best ones: state_dict() hands out the tensors
-            themselves, not copies, and these go on changing with every step.""",
+        ("dict(best)", "dict(best | {'bias': learn.model.bias})"): """At the end the
+            model has the parameters of its last epoch. If you kept the best: in
+            state_dict() are the tensors themselves, which every step changes.""",
     },
     hints=[
         "After learn.fit(1), learn.recorder.values[-1] is the row of that epoch.",
-        """To remember: the lowest loss so far (what is it before the first epoch?), the
-        parameters that belong to it, and how many epochs have passed since.""",
-        """learn.model.state_dict() is a dictionary of tensors, which go on changing.
-        Keep a copy, with copy.deepcopy; learn.model.load_state_dict puts it back.""",
+        """Remember the lowest loss so far (what is it at first?), the parameters that
+        belong to it, and how many epochs have passed since.""",
+        "copy.deepcopy keeps a state_dict() as it is; load_state_dict puts it back.",
     ],
-    why="""An improvement sets the counter back and makes a copy of all parameters. This
-        is called early stopping. Since the validation set now has a say in training,
-        the loss at the end is a little too good.""",
+    why="""This is called early stopping. Since the validation set now has a say in
+        training, the loss at the end is a little too good.""",
 )
 
 # %% ../../nbs/exercises/06_learner.ipynb #5d795d94
@@ -189,7 +165,8 @@ def _watch_top_losses(top_losses, images, n, loss_func):
     nn.init.normal_(model[1].weight, generator=generator)
     model.register_forward_hook(lambda net, args, preds: modes.append(net.training))
     learn = Learner(DataLoaders(*sets), model, loss_func, progress=False)
-    return {"worst": top_losses(learn, n), "training mode": any(modes)}
+    worst = top_losses(learn, n)
+    return {"training mode": any(modes), "worst": worst}
 
 
 def _by_torch(learn, n):
@@ -201,17 +178,9 @@ def _by_torch(learn, n):
 
 def _top_losses_cases():
     "Few images and many, one and all of them; two losses."
-    counts = (9, 4), (40, 5), (12, 1), (6, 6), (150, 10)
     losses = F.binary_cross_entropy_with_logits, F.mse_loss
-    return [(*pair, losses[i % 2]) for i, pair in enumerate(counts)]
-
-
-def _only_zeros(came, expected):
-    return not came["worst"].any() and expected["worst"].any()
-
-
-def _too_few(came, _):
-    return "out of range" in str(came)
+    pairs = (9, 4), (40, 5), (12, 1), (6, 6), (150, 10)
+    return [(*pair, losses[i % 2]) for i, pair in enumerate(pairs)]
 
 
 def _in_another_order(came, expected):
@@ -225,41 +194,26 @@ check_top_losses = Exercise(
     run=_watch_top_losses,
     oracle=_by_torch,
     mistakes={
-        Mistake(
-            ("learn.predict", "learn.model"), lambda got, _: got["training mode"]
-        ): """
-            The model was asked in training mode, in which it stands unless somebody
-            switches it over. There some layers behave differently: here one called
-            dropout sets about half of its inputs, chosen by chance, to 0. The lesson
-            says, under "To validate", how to switch to evaluation mode.""",
+        ("learn.predict", "learn.model"): """The model was asked in training mode, in
+            which dropout, one of its layers, answers by chance. The lesson says, under
+            "To validate", how to switch to evaluation mode.""",
         ("(learn.dls.valid", "(learn.dls.train", "valid.y.", "train.y."): """Those are
-            images of the training set. The model has practised with them; what it finds
-            hard is to be seen on those that are new to it.""",
-        (".topk(n).indices", ".argsort()[:n]"): """Those are the images with the lowest
-            losses.""",
+            images of the training set, with which the model has practised.""",
+        (".topk(n).indices", ".argsort()[:n]"): "Those with the lowest losses came.",
         Mistake((".indices", ".indices.sort()[0]"), _in_another_order): """The right
             images, in another order. The worst one should come first.""",
-        Mistake(("topk(n).indices", "view(-1, 1).argsort()[:n, 0]"), _only_zeros): """
-            Nothing but zeros. argsort and topk look along the last axis: in a column,
-            [N, 1], each row is sorted for itself, and there is one number in it.""",
-        Mistake((".stack(each)", ".stack(each).mean()"), _too_few): """There are fewer
-            numbers to choose from than images. The loss function makes one number of
-            all that it is given, a mean; there should be one for each image. (And if
-            they stand in a column, [N, 1]: topk looks along the last axis, where there
-            is only one.)""",
+        Mistake((".topk", ".mean().topk"), lambda came, _: "of range" in str(came)): """
+            There are too few numbers to choose from: the loss function makes one mean
+            of all that it is given. (And in a column, [N, 1], topk looks along the last
+            axis, where there is only one.)""",
         ("learn.loss_func(", "F.l1_loss("): """The raw outputs are compared with the
-            targets, as if they were probabilities. The loss function, which the Learner
-            has, knows what to make of raw outputs.""",
+            targets. The Learner's loss function knows what to make of raw outputs.""",
     },
     hints=[
         "learn.predict takes all images at once and asks the model properly.",
-        """The mean over a batch of one image is the loss of that image. Slices make
-        such batches: preds[5:6] has the shape [1, 1].""",
-        """torch.stack makes one tensor of a list of losses, and topk(n) finds the n
-        largest numbers in it and where they stand.""",
+        "A batch of one image has that image's loss: preds[5:6] is [1, 1].",
+        "torch.stack makes one tensor of a list; topk(n) finds the n largest in it.",
     ],
-    why="""predict puts the model into evaluation mode first, and back afterwards; in
-        training mode, a model with dropout would answer differently each time. The rest
-        is a loop over batches of one, and topk, which sorts as well. To look at the
-        hardest images is the quickest way to find wrong labels in a data set.""",
+    why="""predict puts the model into evaluation mode first, and back afterwards. To
+        look at the hardest images is the quickest way to find wrong labels.""",
 )

@@ -22,25 +22,20 @@ def solve_perfect() -> float:
 check_perfect = Prediction(
     solve_perfect,
     mistakes={
-        1: """So it should be! But look at the shapes: [100, 1] against [100]. Which
-            shape does the comparison have?""",
-        0.6: """That is the share of 3s. It plays a part, but each prediction is
-            compared with every target, those of the 7s too.""",
+        1: "So it should be! But which shape comes of [100, 1] against [100]?",
+        0.6: """That is the share of 3s. It plays a part, but each prediction meets
+            every target, those of the 7s too.""",
         0.5: "That would be so with as many 3s as 7s.",
-        0.01: """You count each prediction against its own target only. There are
-            others that happen to be equal to it.""",
-        0.48: "That is the share of pairs that differ.",
+        0.01: "Each meets its own target only? Others happen to be equal to it.",
     },
     hints=[
-        """Write the shapes one above the other, flush right. How many comparisons are
-        made?""",
-        """A table of 100 by 100: each prediction against every target. In which of its
-        places does a 3 meet a 3, and in which a 7 a 7?""",
+        "Write the shapes one above the other, flush right: how many comparisons?",
+        """A table of 100 by 100: in which of its places does a 3 meet a 3, and in
+        which a 7 a 7?""",
     ],
     why="""The comparison is a table of 100 by 100. In 60 · 60 of its places a 3 meets
-        a 3, in 40 · 40 a 7 a 7: together 5,200 of 10,000. A perfect model, and a figure
-        that looks like a coin. With half of each it would be exactly 0.5, whatever the
-        model says.""",
+        a 3, in 40 · 40 a 7 a 7: together 5,200 of 10,000. With half of each it would be
+        exactly 0.5, whatever the model says.""",
 )
 
 # %% ../../nbs/exercises/03_metrics.ipynb #c1f06919
@@ -77,12 +72,6 @@ def _class_by_class(predictions, targets, classes):
     pairs = [(predictions[targets == c], targets[targets == c]) for c in classes]
     return torch.stack([accuracy(*pair) for pair in pairs])
 
-
-def _agreement(predictions, targets, classes):
-    "How often 'is it this class?' is answered rightly, a no included."
-    rows = classes[:, None]
-    return ((targets == rows) == (predictions == rows)).float().mean(1)
-
 # %% ../../nbs/exercises/03_metrics.ipynb #03e66f32
 check_class_accuracies = Exercise(
     solve_class_accuracies,
@@ -94,44 +83,32 @@ check_class_accuracies = Exercise(
     },
     mistakes={
         ("(1) / belongs.sum(1)", "(0) / belongs.sum(0)"): """The sum is taken over the
-            wrong axis, the classes: that leaves one number for each image, where each
-            class should have one.""",
-        Mistake(lambda p, t, _: accuracy(p, t), lambda came, _: came.ndim == 0): """
-            That is a single number, over all classes.""",
+            wrong axis, the classes: that leaves one number for each image.""",
         ("/ belongs.sum(1)", "/ len(targets)"): """The right answers of each class are
-            divided by the number of all images, and not by how many there are of that
-            class.""",
-        ("/ belongs", "/ (predictions == classes[:, None])"): """The right answers are
-            divided by how often the class was predicted. That is a useful figure too
-            (it is called precision), but not this one.""",
+            divided by the number of all images, not by how many it has.""",
+        ("/ belongs", "/ (predictions == classes[:, None])"): """Divided by how often
+            the class was predicted: a useful figure (precision), but not this one.""",
         (" / belongs.sum(1)", ""): """Those are numbers of right answers. They are still
             to be divided by how many images each class has.""",
-        Mistake(("/", "//"), lambda came, _: not came.is_floating_point()): """
-            No floating-point numbers came: numbers of images, perhaps, or shares that
-            // has rounded down. Shares from 0 to 1 are asked for.""",
         Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """
             Images and classes are laid side by side, as if there were equally many of
             them. Each class should meet every image: which shapes make a table?""",
-        Mistake(("&", "and"), lambda came, _: "ambiguous" in str(came)): """
-            Python wants a single True or False there: for and, or and if, and for a
-            chain of comparisons. (It binds & more tightly than ==, so that brackets may
-            be missing.)""",
-        _agreement: """Images of other classes are counted as well: a 7 that is not
-            called a 3 is not a right answer among the 3s.""",
+        Mistake(("&", "and"), lambda came, _: "ambiguous" in str(came)): """Python wants
+            a single True or False for and, or and if. (It binds & more tightly than ==,
+            so that brackets may be missing.)""",
+        lambda p, t, c: ((t == c[:, None]) == (p == c[:, None])).float().mean(1): """
+            Images of other classes are counted as well: a 7 that is not called a 3 is
+            not a right answer among the 3s.""",
     },
     hints=[
-        """Make a table of True and False, one row for each class and one column for
-        each image: does the image belong to the class? For that, classes must become
-        a column.""",
-        "classes[:, None] has the shape [C, 1]. Compared with [N], that gives [C, N].",
-        """A second comparison says for each image whether it was predicted rightly.
-        Join the two with &, and count along the images; then divide by how many images
-        the class has.""",
+        """Make a table of True and False, a row for each class and a column for each
+        image: does it belong to the class? For that, classes must become a column.""",
+        """A second comparison says which images were predicted rightly. Join the two
+        with &, count along the images, and divide by how many the class has.""",
     ],
     why="""The column of classes against the row of targets makes a table [C, N] that
         says what belongs where; & with the right answers, [N], is broadcast over its
-        rows. Sums of True and False along axis 1 count, and / makes floating-point
-        numbers of two whole ones. The mean of the result is the balanced accuracy.""",
+        rows. The mean of the result is the balanced accuracy.""",
 )
 
 # %% ../../nbs/exercises/03_metrics.ipynb #eb8c85fa
@@ -166,53 +143,31 @@ def _exam_case(seed, one, other):
     train, valid = _blurred(generator, 8, names), _blurred(generator, 24, names)
     return Digits(*train, *valid), one, other
 
-
-def _exam_of_all(digits, one, other):
-    "Asks about the images of all digits."
-    means = [mean_image(digits.images("train", digit)) for digit in (one, other)]
-    near, far = [mnist_distance(digits.valid_x / 255, mean) for mean in means]
-    return accuracy(torch.where(near < far, one, other), digits.valid_y)
-
-
-def _swapped(digits):
-    "Training and validation set in each other's place."
-    return Digits(digits.valid_x, digits.valid_y, digits.train_x, digits.train_y)
-
 # %% ../../nbs/exercises/03_metrics.ipynb #e57af1a9
 check_exam = Exercise(
     solve_exam,
     cases=lambda: [_exam_case(1, 0, 1), _exam_case(2, 1, 0), _exam_case(3, 4, 9)],
     draw=lambda seed: _exam_case(seed, 7, 2),
     mistakes={
-        ('"valid"', '"train"'): """The exam is held with the training set. The mean
-            images were made from it, so that nothing in the exam is new to them: the
-            figure says too much.""",
-        ('"train", one', '"valid", one', '"train", other', '"valid", other'): """
-            The mean images are made from the validation set, and then the exam is held
-            with it. That is to hand out the questions beforehand.""",
-        lambda digits, *two: solve_exam(_swapped(digits), *two): """The two sets have
-            changed places: learn from the training set, ask about the validation
-            set.""",
+        ('"valid"', '"train"'): """The exam is held with the training set, of which the
+            mean images were made: nothing in it is new to them.""",
+        ('"train", one', '"valid", one', '"train", other', '"valid", other'): """The
+            mean images are made from the validation set, and then the exam is held with
+            it. That is to hand out the questions beforehand.""",
         ("cat(right)", "stack([answers.float().mean() for answers in right])"): """
             That is the mean of two accuracies, the balanced one. There are not equally
             many of the two digits, and here every image should count alike.""",
         ("(other, mean_other, mean_one)", "(other, mean_one, mean_other)"): """That is
-            how often the answer was the first digit. For an image of the other digit
-            that is a wrong answer.""",
-        _exam_of_all: """The exam asks about the images of all digits. Only those of the
-            two should be in it.""",
+            how often the answer was the first digit. Is that right for the other?""",
         ("<", ">"): """That is the share of wrong answers: either they are counted, or
             the larger distance wins.""",
     },
     hints=[
-        """Which set did fit use in notebook 02, and from which one did the practice
-        exam of this notebook come?""",
+        "From which set did the practice exam of this notebook come?",
         """Two mean images, and for each digit its validation images: the answer is
         right where the distance to the image's own mean is the smaller one.""",
-        """Two tensors of True and False, one for each digit. torch.cat puts them
-        together, so that every image counts once.""",
+        "torch.cat puts two tensors together, so that every image counts once.",
     ],
     why="""The mean images come from the training set, the questions from the validation
-        set. Joining all answers before taking the mean counts every image once, however
-        many there are of each digit.""",
+        set. Joining all answers before taking the mean counts every image once.""",
 )

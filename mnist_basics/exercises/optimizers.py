@@ -31,18 +31,8 @@ check_swing = Prediction(
             the other side the slope goes up again, and is felt.""",
         (4, 0, -2, -2): """That is a running mean of the gradients, as Adam keeps it. To
             the ball's velocity the whole gradient is added.""",
-        (
-            8,
-            0,
-            -4,
-            -2,
-        ): "The start is not asked for: only where each of the steps ends.",
         Mistake((16, 40, 92, 210), lambda guess, _: guess[0] == 16): """The first step
             leads uphill. A step goes against the velocity.""",
-        Mistake((-4, -2, 2, 2), lambda guess, _: guess[0] == -4): """The first step is
-            too long: the velocity is 8 then, and the rate 1.""",
-        Mistake((0, -8, -8, 4), lambda guess, _: guess[1] == -8): """In the second step
-            the velocity has kept only a share of itself.""",
     },
     hints=[
         """Make a table with three columns: gradient, velocity, place. The gradient is
@@ -51,8 +41,8 @@ check_swing = Prediction(
         What has the velocity kept of its 8?""",
     ],
     why="""The velocities are 8, 4, -2 and -3: half of the one before, and the gradient
-        at the place where the ball is. It runs past the lowest place, is slowed down,
-        and comes back past it: a swing that dies away.""",
+        where the ball is. It runs past the lowest place, is slowed down, and comes
+        back: a swing that dies away.""",
 )
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #3deb2265
@@ -68,9 +58,9 @@ def solve_look_ahead(
     return place - lr * (gradient + momentum * velocity), velocity
 
 
-def _two_parts(look_ahead, place, gradient, velocity, lr, momentum):
+def _two_parts(look_ahead, *case):
     "What comes back, by name."
-    parts = look_ahead(place, gradient, velocity, lr, momentum)
+    parts = look_ahead(*case)
     if not isinstance(parts, (tuple, list)) or len(parts) != 2:
         return parts
     return {"the next velocity": parts[1], "the next place": parts[0]}
@@ -85,63 +75,45 @@ def _by_nesterov(place, gradient, velocity, lr, momentum):
     return param.detach(), opt.state[param]["momentum_buffer"]
 
 
-def _ahead_case(seed, shape=(3, 2), lr=0.05, momentum=0.9):
-    "Place, gradient and velocity of this shape."
+def _three(seed, shape=(3, 2), *rates):
+    "Three tensors of this shape, and two numbers."
     generator = torch.Generator().manual_seed(seed)
-    return *torch.randn(3, *shape, generator=generator).unbind(), lr, momentum
+    return *torch.randn(3, *shape, generator=generator).unbind(), *(rates or (0.1, 0.9))
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #ae1739e3
 check_look_ahead = Exercise(
     solve_look_ahead,
     cases=lambda: [
         (*torch.tensor([[1.0], [2.0], [4.0]]).unbind(), 0.1, 0.5),
-        _ahead_case(6),
-        _ahead_case(7, (2, 1, 5), 0.3, 0.25),
+        _three(6),
+        _three(7, (2, 1, 5), 0.3, 0.25),
     ],
-    draw=_ahead_case,
+    draw=_three,
     run=_two_parts,
     oracle=_by_nesterov,
     mistakes={
-        Mistake(
-            (", velocity\n", "\n"), lambda came, _: isinstance(came, torch.Tensor)
-        ): "Two tensors are asked for, the place and the velocity, with a comma.",
-        (
-            "), velocity",
-            "), old",
-            "velocity = m",
-            "old = velocity\n    velocity = m",
-        ): """
-            The velocity that comes back is the old one.""",
+        Mistake((", velocity\n", "\n"), lambda came, _: torch.is_tensor(came)): """Two
+            tensors are asked for, the place and the velocity, with a comma.""",
+        ("), velocity", "), (velocity - gradient) / momentum"): """The velocity that
+            comes back is the old one.""",
         ("momentum * velocity + gradient", "velocity + gradient"): """The velocity keeps
             all of itself. Only a share should be left, momentum times it.""",
-        ("velocity + gradient", "velocity + (1 - momentum) * gradient"): """That is a
-            running mean of the gradients, as Adam keeps it. To this velocity the whole
-            gradient is added.""",
         ("velocity + gradient", "velocity - lr * gradient"): """The velocity has the
             rate and the minus in it. Many books write it so; here both come in only
             with the step, as in PyTorch.""",
-        ("velocity + gradient", "velocity + lr * gradient"): """The velocity has the
-            rate in it. Here the rate comes in only with the step.""",
         ("gradient + momentum * velocity)", "velocity)"): """That is the momentum that
-            you know: it steps along the new velocity (or, what is the same, along
-            gradient + momentum · *old* velocity). Here the new one is multiplied by the
-            momentum once more.""",
-        ("gradient + momentum * velocity)", "gradient + velocity)"): """Gradient and
-            whole velocity are added up. Of the velocity only a share counts.""",
-        ("(gradient + momentum", "(momentum"): """The gradient itself is missing from
-            the step.""",
-        ("place - lr", "place + lr"): """The step goes uphill: it leads along the
-            gradient instead of against it.""",
+            you know: it steps along the new velocity. Here the new one is multiplied by
+            the momentum once more, and the gradient added.""",
+        ("place - lr", "place + lr"): "The step goes uphill, along the gradient.",
     },
     hints=[
         "The first line is that of the ball in the lesson: it makes the new velocity.",
         """The second line steps. Along what? The task says it; and the velocity in it
         is the new one.""",
     ],
-    why="""In its next step the ball will be carried on by momentum · velocity anyway.
-        Yurii Nesterov's idea (1983) is to feel the slope where that leads to. Written
-        in this way, `place` always is that place ahead. PyTorch has it as
-        SGD(…, nesterov=True).""",
+    why="""The ball will be carried on by momentum · velocity anyway. Yurii Nesterov's
+        idea (1983) is to feel the slope where that leads to; `place` is that place
+        ahead. PyTorch has it as SGD(…, nesterov=True).""",
 )
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #cd059be2
@@ -160,71 +132,47 @@ def solve_clip(
 
 def _watch_clip(clip, gradients, most):
     "The gradients afterwards, and what was returned."
-    params = [
-        torch.zeros(2 if g is None else g.shape).requires_grad_() for g in gradients
-    ]
+    params = [torch.zeros(2 if g is None else g.shape) for g in gradients]
     for param, gradient in zip(params, gradients):
-        param.grad = gradient
+        param.requires_grad_().grad = gradient
     length = clip(params, most)
-    length = torch.tensor(length) if isinstance(length, float) else length
-    length = length.detach() if torch.is_tensor(length) else length
     return {"returned": length, "gradients": [p.grad for p in params]}
-
-
-def _clip_cases():
-    "3, 4 and 5; short enough; several; one without a gradient; exactly so long."
-    generator = torch.Generator().manual_seed(2)
-    table, row = torch.randn(4, 3, generator=generator), torch.tensor([0.3, -2.0])
-    return [
-        ([torch.tensor([3.0, 4.0])], 1.0),
-        ([torch.tensor([0.3, -0.4]), torch.tensor([1.2])], 2.0),
-        ([table, row], 0.5),
-        ([table * 10, None, row * -10], 3.0),
-        ([torch.tensor([6.0]), torch.tensor([[-8.0, 0.0]])], 10.0),
-    ]
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #ba38dab0
 check_clip = Exercise(
     solve_clip,
-    cases=_clip_cases,
+    cases=lambda: [
+        ([torch.tensor([3.0, 4.0])], 1.0),
+        ([torch.tensor([0.3, -0.4]), torch.tensor([1.2])], 2.0),
+        ([torch.tensor([[0.4, -2.0], [1.5, 0.1]]), torch.tensor([0.3, -2.0])], 0.5),
+        ([torch.tensor([[4.0, -20.0]]), None, torch.tensor([-3.0, 20.0])], 3.0),
+        ([torch.tensor([6.0]), torch.tensor([[-8.0, 0.0]])], 10.0),
+    ],
     run=_watch_clip,
-    oracle=lambda params, most: torch.nn.utils.clip_grad_norm_(params, most),
+    oracle=torch.nn.utils.clip_grad_norm_,
     remarks={"clip_grad_norm_": "It is PyTorch's own. Now once by hand?"},
     mistakes={
-        Mistake(
-            (" if param.grad is not None", ""), lambda came, _: "NoneType" in str(came)
-        ): "One of the parameters has no gradient: its .grad is None. Leave such out.",
+        Mistake((" if param.grad is not None", ""), lambda c, _: "Type'" in str(c)): """
+            One of the parameters has no gradient, its .grad is None: leave it out.""",
         ("*= most / length", "= grad * most"): """The gradients are as long as before.
-            grad = grad * … makes a new tensor and gives it the name; the parameter
-            keeps the old one. Change it in place.""",
+            grad = grad * … makes a new tensor. Change the parameter's in place.""",
         ("most / length", "min(1, most / grad.norm())"): """Each tensor is shortened for
-            itself, so that the direction of the whole step changes. One factor for
-            all.""",
+            itself, so that the direction changes. One factor for all.""",
         ("grad *= most / length", "grad.clamp_(-most, most)"): """Each number is cut off
             for itself, so that the direction changes. One factor for all.""",
         ("length > most", "True"): """Gradients that were short enough have been made
             longer. A leash pulls in one direction only.""",
-        (".sum() for grad in grads).sqrt()", ".sum() for grad in grads)"): """The
-            squares are added up, and the root is missing.""",
-        (
-            "(grad**2).sum() for grad in grads).sqrt()",
-            "grad.norm() for grad in grads)",
-        ): """
-            The lengths of the tensors are added up. All gradients together are one
-            arrow: add up the squares of all numbers first, then take the root.""",
         ("return length", "return length.clamp(max=most)"): """The gradients are right.
             What is returned should be how long they were before.""",
     },
     hints=[
         """All numbers of all gradients are one long arrow. Its length is the root of
         the sum of their squares.""",
-        """If it is longer than allowed, every number is multiplied by the same factor.
-        Which factor makes an arrow of length 5 one of length 1?""",
-        "grad *= factor changes a tensor in place.",
+        """If it is longer than allowed, every number is multiplied by the same factor,
+        in place. Which factor makes an arrow of length 5 one of length 1?""",
     ],
     why="""One factor for all keeps the direction and shortens the step, so that one
-        wild batch cannot throw the net far off. It is called gradient clipping. In our
-        Learner it would be a listener with after_backward.""",
+        wild batch cannot throw the net far off. It is called gradient clipping.""",
 )
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #2cd6ca33
@@ -242,17 +190,14 @@ def solve_corrected_means(
 
 def _weighted_means(numbers, beta):
     "The same as a weighted mean: the newest counts 1, the one before beta, and so on."
-    means = []
-    for n in range(1, len(numbers) + 1):
-        weights = torch.tensor([beta**age for age in range(n)]).flip(0).to(numbers)
-        means.append((weights * numbers[:n]).sum() / weights.sum())
-    return torch.stack(means)
+    turn = torch.arange(len(numbers)).to(numbers)
+    weights = (beta ** (turn[:, None] - turn)).tril()
+    return weights @ numbers / weights.sum(1)
 
 
 def _some_numbers(seed, n=6, beta=0.75):
     "So many numbers around 3."
-    generator = torch.Generator().manual_seed(seed)
-    return 3 + torch.randn(n, generator=generator), beta
+    return 3 + torch.randn(n, generator=torch.Generator().manual_seed(seed)), beta
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #e6f95070
 check_corrected_means = Exercise(
@@ -270,26 +215,11 @@ check_corrected_means = Exercise(
             have much of the 0 in them with which they began.""",
         ("(1 - beta**n)", "(1 - beta)"): """It is always divided by the same number.
             That is right after one number; later less of the 0 is left.""",
-        ("enumerate(numbers, 1)", "enumerate(numbers)"): """n begins at 0. After the
-            first number it is to be 1, or nothing is left to divide by.""",
-        (
-            "means.append(mean / (",
-            "mean = mean / (",
-            "n))",
-            "n)\n        means.append(mean)",
-        ): """
-            The corrected mean is carried on, and corrected once more in the next round.
-            Carry on the mean as it was.""",
+        ("enumerate(numbers, 1)", "enumerate(numbers)"): "n begins at 0, not at 1.",
+        ("append(mean / ", "append(mean := mean / "): """The corrected mean is carried
+            on, and corrected once more. Carry on the mean as it was.""",
         ("beta * mean + (1 - beta)", "(1 - beta) * mean + beta"): """The two shares have
             changed places: beta is what the mean keeps of itself.""",
-        ("(1 - beta) * number", "number"): """The whole number is added. It should be
-            the share that the mean gives up.""",
-        ("1 - beta**n", "beta**n"): """It is divided by the share of the 0. Divide by
-            the rest, which the numbers make up.""",
-        ("(1 - beta**n)", "(1 - beta) ** n"): """The power belongs to beta alone: so
-            much of the 0 is left after n numbers.""",
-        lambda numbers, _: numbers.cumsum(0) / torch.arange(1, len(numbers) + 1): """
-            In that mean all numbers count alike. In this one the newer count more.""",
     },
     hints=[
         """First the running mean alone, which begins at 0: in each round it keeps the
@@ -298,9 +228,7 @@ check_corrected_means = Exercise(
         have the numbers? Divide by that one, and carry on the mean as it was.""",
     ],
     why="""The weights of the numbers add up to 1 minus what is left of the 0. Divided
-        by that they add up to 1, and a mean of ones is 1 from the start. With constant
-        gradients both of Adam's means are then right at once, and a step is one rate
-        long, whatever the gradient.""",
+        by that they add up to 1, and a mean of ones is 1 from the start.""",
 )
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #291011d5
@@ -319,18 +247,17 @@ def _by_adamw(weights, mean, square, lr, decay):
     "With PyTorch's optimizer, its memory made up so that these are its means."
     param = weights.clone().requires_grad_()
     opt = torch.optim.AdamW([param], lr, betas=(0.0, 0.5), eps=0.0, weight_decay=decay)
-    param.grad, memory = mean, {"step": torch.tensor(0.0)}
-    memory |= {"exp_avg": torch.zeros_like(mean), "exp_avg_sq": square - mean**2}
-    opt.state[param] = memory
+    memory = torch.tensor(0.0), torch.zeros_like(mean), square - mean**2
+    opt.state[param] = dict(zip(("step", "exp_avg", "exp_avg_sq"), memory))
+    param.grad = mean
     opt.step()
     return param.detach()
 
 
-def _decay_case(seed, shape=(4,), lr=0.1, decay=0.5):
+def _decay_case(*case):
     "Weights, and means of gradients that are large and small."
-    generator = torch.Generator().manual_seed(seed)
-    weights, mean, square = torch.randn(3, *shape, generator=generator).unbind()
-    return weights, mean, mean**2 + square**2 + 0.01, lr, decay
+    weights, mean, spread, *rates = _three(*case)
+    return weights, mean, mean**2 + spread**2 + 0.01, *rates
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #9f4566cb
 check_decayed_step = Exercise(
@@ -346,34 +273,19 @@ check_decayed_step = Exercise(
     mistakes={
         ("* (1 - lr * decay) - lr * mean", "- lr * (mean + decay * weights)"): """
             The pull is divided by the root along with the gradient. That is L2
-            regularisation, as PyTorch's Adam has it. Here it is decoupled: it acts on
-            the weights themselves.""",
-        ("(1 - lr * decay)", "(1 - decay)"): """The rate is missing from the pull: each
-            step takes off the rate times the decay.""",
+            regularisation. Decoupled, it acts on the weights themselves.""",
+        ("(1 - lr * decay)", "(1 - decay)"): "The rate is missing from the pull.",
         (" * (1 - lr * decay)", ""): "Nothing pulls on the weights: there is no decay.",
         (" * (1 - lr * decay)", " - lr * decay"): """Each weight loses the same amount.
             It should lose a share of itself: a large one more than a small one.""",
-        ("(1 - lr", "(1 + lr"): "The weights are made larger, and not smaller.",
-        (
-            "weights * (",
-            "(weights - lr * mean / square.sqrt()) * (",
-            ") - lr * mean / square.sqrt()\n",
-            ")\n",
-        ): """
-            The step of Adam is made smaller, too. Only the weights are pulled: as they
-            were before it.""",
-        ("square.sqrt()", "square"): """It is divided by the mean square. The usual size
-            of a gradient is the root of that.""",
-        ("- lr * mean", "+ lr * mean"): """The step goes uphill: along the gradient and
-            not against it.""",
+        ("- lr * mean", "- (1 - lr * decay) * lr * mean"): """The step of Adam is made
+            smaller, too. Only the weights are pulled: as they were before it.""",
     },
     hints=[
-        """There are two terms. One is the step of Adam: it knows nothing of the
-        decay.""",
+        "There are two terms. The step of Adam is one: it knows nothing of the decay.",
         """The other is what the decay leaves of the weights. Which share of each is
         taken off, and so which share is left?""",
     ],
-    why="""Decoupled means: the pull does not go through the division. A weight with
-        large gradients is pulled towards 0 as strongly, in proportion, as one with
-        small gradients, and the decay means the same for all.""",
+    why="""Decoupled means: the pull does not go through the division, and is as strong,
+        in proportion, for a weight with large gradients as for one with small.""",
 )

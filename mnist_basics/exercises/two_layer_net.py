@@ -4,7 +4,7 @@
 __all__ = ['check_awake', 'check_leaky_relu', 'check_net_through', 'solve_awake', 'solve_leaky_relu', 'solve_net_through']
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #08715a8c
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,32 +36,23 @@ def solve_awake() -> int:
 check_awake = Prediction(
     solve_awake,
     mistakes={
-        23581: """A linear model does start from zeros without trouble. But here the
-            gradient of the first layer comes through the weights of the second, and
-            these are 0.""",
-        0: """The output is the same for every image, that is right; but there are more
-            3s than 7s, so that a higher output for all would be better.""",
-        31: """The second layer, or all biases? A weight of the second layer learns from
-            what its hidden unit says; a bias of the first learns through the weight
-            that its unit has in the second. What are these numbers here?""",
-        30: """That is the number of hidden units. What do they say, if all of their
-            weights and biases are 0? And what does a weight learn whose input is always
-            that?""",
+        23581: """A linear model starts from zeros without trouble. But here the
+            gradient of the first layer comes through weights that are 0.""",
+        0: """The output is the same for every image; but there are more 3s than 7s, so
+            that a higher one for all would be better.""",
+        31: """The second layer, or all biases? Its weights learn from what the hidden
+            units say, and the first biases through these weights. What are they?""",
+        30: "What do the 30 hidden units say? What does a weight learn from that?",
         Mistake(23550, lambda guess, truth: guess in (23520, 23550)): """The first
-            layer? On the way back to it, the gradient is multiplied by the weights of
-            the second, and these are 0.""",
+            layer? On the way back to it, the gradient meets weights that are 0.""",
     },
     hints=[
-        """Forwards: which numbers come out of the hidden units, and what is the output,
-        whatever the image?""",
-        """How does the output change if you change a weight of the second layer a
-        little? And a weight of the first?""",
+        "What do the hidden units say, and what is the output, whatever the image?",
         "There is a number in the net that is added to the output just as it is.",
     ],
     why="""The hidden units say 0, so the weights that multiply them have a gradient of
-        0. These weights are 0, so nothing comes back through them to the first layer.
-        Only the very last bias moves, and it says '3' to everything, for ever. That is
-        why the weights of a net begin at random: small, and all different.""",
+        0, and as these are 0, nothing comes back to the first layer. Only the very last
+        bias moves. That is why the weights of a net begin at random.""",
 )
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #fd59539d
@@ -76,11 +67,9 @@ def solve_leaky_relu(
 def _watch_leak(leaky_relu, x, slope):
     "What comes out, and with which gradient (0 where x is 0, since there is a corner)."
     values = leaky_relu(x, slope)
-    if not torch.is_tensor(values):
-        return {"values": values, "gradient": None}
     leaf = x.detach().clone().requires_grad_()
     again = leaky_relu(leaf * 1, slope)
-    if not again.requires_grad:
+    if not getattr(again, "requires_grad", False):
         return {"values": values, "gradient": None}
     again.sum().backward()
     return {"values": values, "gradient": torch.where(x == 0, 0.0, leaf.grad)}
@@ -95,17 +84,13 @@ def _leak_cases():
     return [(hand, 0.1), *zip([*x[:3], x[3].double()], slopes)]
 
 
-def _without_trace(came, expected):
+def _no_trace(came, expected):
     "Is nothing wrong but the gradient?"
     return same(came["values"], expected["values"])
 
 
 def _level_left(came, expected):
     return not came["values"][expected["values"] < 0].any()
-
-
-def _ambiguous(came, _):
-    return "ambiguous" in str(came)
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #1ac71c50
 check_leaky_relu = Exercise(
@@ -118,42 +103,28 @@ check_leaky_relu = Exercise(
         "loop": "Now without a loop: torch.where decides for all numbers at once.",
     },
     mistakes={
-        Mistake(("slope * x)", "slope * x.detach())"), _without_trace): """The values
-            are right, but not all of the gradient comes through. Numbers that are taken
-            out of a tensor (by detach, tolist, item or a new torch.tensor) leave no
-            trace by which backward could find its way back; and under torch.no_grad
-            nothing leaves one.""",
+        Mistake(("slope * x)", "slope * x.detach())"), _no_trace): """The values are
+            right, but not all of the gradient comes through. Numbers that are taken out
+            of a tensor (by detach, tolist or item), and all under torch.no_grad, leave
+            no trace by which backward could find its way back.""",
         ("x, slope * x", "slope * x, x"): """The slope is on the wrong side: the
             positive numbers are made smaller.""",
-        ("slope * x)", "0 * x)"): """That is the ReLU that you know: left of 0
-            everything is level. It does not leak.""",
-        ("torch.where(x > 0, x, slope * x)", "slope * x"): """All numbers are multiplied
-            by the slope, the positive ones too. That is a straight line, and there is
-            no bend in it.""",
-        ("slope * x)", "-slope * x)"): """Left of 0 it goes up again, like a V. A
-            negative number should stay negative.""",
-        ("x, slope * x", "x + slope * x, slope * x"): """Something is added to the
-            positive numbers as well: right of 0 the slope is 1 + slope.""",
+        ("x, slope * x", "slope * x, slope * x"): "That is a line without a bend.",
+        ("slope * x)", "0 * x)"): "Left of 0 everything is level. It does not leak.",
+        ("slope * x)", "-slope * x)"): "Left of 0 it goes up again, like a V.",
         Mistake(("x, slope * x", "x - slope * x, 0 * x"), _level_left): """Left of 0 it
             is level, and right of 0 the numbers are not what they were. Did you add up
-            two ReLUs? The second one must ask for negative numbers: a minus is missing
-            inside it.""",
-        ("slope * x)", "0.01 * x)"): "The slope is 0.01 whatever was asked for.",
-        Mistake(lambda x, slope: x if x > 0 else slope * x, _ambiguous): """x is a whole
-            tensor, and some of its numbers are above 0 and some below: there is no
-            single answer for an if. torch.where decides number by number.""",
+            two ReLUs? Inside the second one a minus is missing.""",
+        Mistake(("x >", "not x >"), lambda came, _: "ambiguous" in str(came)): """Some
+            numbers in x are above 0 and some below: there is no single answer for an
+            if. torch.where decides number by number.""",
     },
     hints=[
         "There are two lines: y = x and y = slope · x. Which one holds where?",
-        """torch.where(condition, a, b) takes from a where the condition is true, and
-        from b elsewhere.""",
-        """Another way is to add up two ReLUs, one of x and one of −x. What must the
-        second one be multiplied by?""",
+        "torch.where(condition, a, b) takes a where the condition is true, else b.",
     ],
-    why="""torch.where makes a new tensor, so that x stays as it is, and passes the
-        gradient on to the side that was taken: 1 right of 0, slope left of it.
-        F.relu(x) − slope · F.relu(−x) does the same. PyTorch has it as F.leaky_relu and
-        nn.LeakyReLU.""",
+    why="""torch.where passes the gradient on to the side that was taken: 1 right of 0,
+        slope left of it. F.relu(x) − slope · F.relu(−x) does the same.""",
 )
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #4f961a05
@@ -167,17 +138,10 @@ def solve_net_through(
     return torch.ones(1, len(places)), -places, slopes.diff()[:, None], heights[:1]
 
 
-class _Curve(NamedTuple):
-    "Straight from point to point, and level outside."
-
-    places: torch.Tensor
-    heights: torch.Tensor
-
-
 def _heights(found, x):
     "How high the line is; None if the four tensors do not fit together."
-    if isinstance(found, _Curve):
-        return torch.from_numpy(np.interp(x, *found))
+    if isinstance(found, partial):
+        return torch.from_numpy(found(x))
     w1, b1, w2, b2 = tensors = [torch.as_tensor(t).detach().double() for t in found]
     h = w1.numel()
     if [list(t.shape) for t in tensors] != [[1, h], [h], [h, 1], [1]]:
@@ -187,7 +151,7 @@ def _heights(found, x):
 
 def _watch_net(net_through, places, heights):
     "Do the shapes fit? And how high is the line, in four stretches?"
-    found = net_through(places, heights)
+    found, shapes = net_through(places, heights), "[1,h] [h] [h,1] [1]"
     parts = {
         "at the points": places,
         "left of them": places[:1] - 2.5,
@@ -196,15 +160,10 @@ def _watch_net(net_through, places, heights):
     }
     if isinstance(found, nn.Module):
         found = tuple(found.parameters())
-    if not isinstance(found, (tuple, list)):
-        return {"the shapes fit": found, **dict.fromkeys(parts)}
-    heights_there = {key: _heights(found, x.double()) for key, x in parts.items()}
-    fits = heights_there["at the points"] is not None
-    return {"the shapes fit": fits, **heights_there}
-
-
-def _do_not_fit(came, _):
-    return came["the shapes fit"] is False
+    if not isinstance(found, (tuple, list, partial)):
+        return {shapes: found, **dict.fromkeys(parts)}
+    parts = {key: _heights(found, x.double()) for key, x in parts.items()}
+    return {shapes: parts["at the points"] is not None, **parts}
 
 
 def _points(n, seed=9):
@@ -223,42 +182,27 @@ check_net_through = Exercise(
     ],
     draw=lambda seed: _points(7, seed),
     run=_watch_net,
-    oracle=_Curve,
+    oracle=lambda *points: partial(np.interp, xp=points[0], fp=points[1]),
     mistakes={
-        Mistake(("diff()[:, None]", "diff()"), _do_not_fit): """The shapes do not
-            fit together: w1 is [1, h], b1 [h], w2 [h, 1] and b2 [1], with the same h in
-            all of them. (A row of numbers becomes a column with [:, None]. And
-            nn.Linear keeps its weights lying on their side.)""",
-        ("heights[:1]", "level"): """The line has the right form but begins at 0. Before
-            the first place no ReLU says anything: who gives the height there?""",
+        ("heights[:1]", "level"): """The line begins at 0. Before the first place no
+            ReLU says anything: who gives the height there?""",
         ("slopes.diff()", "F.pad(slopes.diff()[:-1], (0, 1))"): """After the last point
-            the line goes on with its last slope. To make it level there, it takes one
-            more bend.""",
-        ("slopes.diff()", "F.pad(slopes.diff()[1:], (1, 0))"): """The first bend is
-            missing: left of the first point the line is level, and it has to leave it
-            with the first slope.""",
+            the line goes on with its last slope. It takes one more bend.""",
         ("slopes.diff()", "slopes[1:]"): """Each ReLU adds its slope to those that are
-            there already, and they go on for ever. So it should not bring the new
-            slope, but the change from the old one.""",
+            there already. So it should bring not the new slope, but the change.""",
         (", -places", ", places"): """The bends are in the wrong places. The bend of
             F.relu(x + b) is where x + b is 0: where is that?""",
-        (" / places.diff()", ""): """A slope is rise over run. The rises are there, but
-            they are not divided.""",
+        (" / places.diff()", ""): "A slope is rise over run: the run is missing.",
         ("/ places.diff()", "/ (places[1] - places[0])"): """All rises are divided by
             the first distance. The places are not evenly spaced.""",
-        ("slopes.diff()", "-slopes.diff()"): """It is upside down. The change is the
-            slope after minus the slope before.""",
     },
     hints=[
-        """Begin with slope_changes and bent_line above: they are nearly it. What do
-        they do at the very end?""",
-        """All units multiply x by the same weight, the simplest there is. A unit whose
-        bend is at 3 has a bias of −3.""",
+        "Begin with slope_changes and bent_line above. What do they do at the end?",
+        "All units multiply x by 1. A unit whose bend is at 3 has a bias of −3.",
         """Write the slopes of all stretches in a row, the level ones included. The
-        second layer weighs each unit with the difference of two neighbours in that row,
-        which diff() finds.""",
+        second layer weighs each unit with the difference of two neighbours in it.""",
     ],
     why="""n points make n − 1 pieces, and two level stretches; so the slope changes n
         times, once at each point, and there are n hidden units. b2 is the height where
-        all units are silent. w2 gets its second axis by [:, None].""",
+        all units are silent.""",
 )
