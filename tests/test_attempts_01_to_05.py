@@ -1,4 +1,4 @@
-"""Attempts met in trials, and words that each has to get."""
+"""Attempts at the exercises of 01 to 05, and words that each has to get."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Attempts that readers have made, and what their check must say of each."""
+"""Attempts at the exercises of 09 and 11 to 14, and what must be said of each."""
 
 import pytest
 import torch
