@@ -11,7 +11,7 @@ NO_TERM = {  # bold, and yet no term: why it is bold
     "a number": "0; 1; 10; one; two; ten; zero",
     "the word that the sentence turns on": "both directions; calls; copied; every; "
     "forgotten; kept in memory; largest; mirror; misses; one HTML file; right; "
-    "smaller; ten epochs; ten of yours; wait; wherever it is",
+    "smaller; ten epochs; wait; wherever it is",
     "what to do, in common words": "flush right; prepared; square",
     "a result": "digit itself; errors; no clear difference; plus 1",
 }
