@@ -67,9 +67,9 @@ def solve_batch_norm(
     return normalised, running_mean, running_variance
 
 
-def _three_parts(batch_norm, *case):
+def _three_parts(batch_norm, x, running_mean, running_variance, training):
     "What comes back, by name."
-    parts = batch_norm(*case)
+    parts = batch_norm(x, running_mean, running_variance, training)
     if not isinstance(parts, (tuple, list)) or len(parts) != 3:
         return parts
     return dict(zip(("normalised", "running mean", "running variance"), parts))
