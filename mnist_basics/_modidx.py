@@ -231,8 +231,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'mnist_basics/exercises/speed.py'),
                                               'mnist_basics.exercises.speed._watch_training': ( 'exercises/speed.html#_watch_training',
                                                                                                 'mnist_basics/exercises/speed.py'),
-                                              'mnist_basics.exercises.speed._with_a_stop': ( 'exercises/speed.html#_with_a_stop',
-                                                                                             'mnist_basics/exercises/speed.py'),
                                               'mnist_basics.exercises.speed.solve_median_times': ( 'exercises/speed.html#solve_median_times',
                                                                                                    'mnist_basics/exercises/speed.py'),
                                               'mnist_basics.exercises.speed.solve_three_clocks': ( 'exercises/speed.html#solve_three_clocks',

@@ -58,9 +58,9 @@ def solve_look_ahead(
     return place - lr * (gradient + momentum * velocity), velocity
 
 
-def _two_parts(look_ahead, *case):
+def _two_parts(look_ahead, place, gradient, velocity, lr, momentum):
     "What comes back, by name."
-    parts = look_ahead(*case)
+    parts = look_ahead(place, gradient, velocity, lr, momentum)
     if not isinstance(parts, (tuple, list)) or len(parts) != 2:
         return parts
     return {"the next velocity": parts[1], "the next place": parts[0]}

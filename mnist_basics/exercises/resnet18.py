@@ -33,27 +33,21 @@ check_tenfold = Prediction(
         (10, 1): """The right two numbers, in the wrong order. Which of the modes looks
             at the batch that is there?""",
         (0.1, 10): """The second one is right. As to the first: yes, the variance grows
-            by 100. But it is not the variance that the layer divides by.""",
+            by 100. But the layer does not divide by the variance.""",
         Mistake((10, 10), lambda guess, truth: abs(guess[1] - truth[1]) < 0.01): """The
-            second one is right. But in training mode, what is it that the layer divides
-            by, and does that stay as it was?""",
+            second one is right. But by what does the layer divide in training mode?""",
         Mistake((1, 1), lambda guess, truth: abs(guess[0] - truth[0]) < 0.01): """The
-            first one is right. But in evaluation mode the layer does not look at this
-            batch. What does it subtract, and by what does it divide?""",
+            first one is right. But evaluation mode does not look at this batch.""",
     },
     hints=[
         """When all weights of a convolution without a bias are ten times as large, what
         becomes of its outputs?""",
         """In training mode: what becomes of their mean and their standard deviation?
-        And of a number from which you subtract the one, and which you divide by the
-        other?""",
-        """In evaluation mode nothing of the batch goes into what is subtracted and
-        divided by: only a mean of 0 and a variance of 1.""",
+        In evaluation mode there are only a mean of 0 and a variance of 1.""",
     ],
     why="""In training mode outputs, mean and standard deviation are all ten times as
-        large, and the ten cancels out: the size of the weights before a normalisation
-        does not matter. In evaluation mode a fresh layer subtracts 0 and divides by 1,
-        and the ten comes through, until the running averages have caught up.""",
+        large, and the ten cancels out. In evaluation mode a fresh layer subtracts 0 and
+        divides by 1, and the ten comes through, until the averages have caught up.""",
 )
 
 # %% ../../nbs/exercises/11_resnet18.ipynb #a1663aa6
@@ -111,32 +105,25 @@ check_batch_norm = Exercise(
     remarks={"F.batch_norm": "It is PyTorch's own. Now once by hand?"},
     mistakes={
         Mistake(
-            (", running_mean, running_variance\n", "\n"),
-            lambda came, _: torch.is_tensor(came),
-        ): "Three are asked for: normalised numbers, running mean and variance.",
+            ("normalised, running_mean, ", ""), lambda c, _: torch.is_tensor(c)
+        ): """
+            Three are asked for: normalised numbers, running mean and variance.""",
         Mistake(
-            (" - mean[:, None, None]", " - mean"), lambda c, _: "must match" in str(c)
+            (" - mean[:, None, None]", " - mean"), lambda c, _: "must" in str(c)
         ): """
             Broadcasting compares shapes from the right, and x ends in rows and columns.
             One number for each channel, [C], needs two axes of length 1 behind it.""",
         (
-            "    normalised =",
-            "    else:\n        running_mean = 0.9 * mean + 0.1 * x.mean((0, 2, 3))\n"
-            "    normalised =",
-        ): """The running averages move in evaluation mode, too. An exam must not change
-            the model.""",
-        (
-            "if training:",
-            "if True:",
-        ): """In evaluation mode it still goes by the mean and
-            variance of the batch: then what the net says of an image depends on its
-            neighbours.""",
-        (
-            "mean, variance = x.mean(",
-            "of_batch, _ = x.mean(",
-            "0.1 * mean",
-            "0.1 * of_batch",
+            "    running_mean =",
+            "running_mean =",
+            "x.var((0, 2, 3))\n",
+            "variance\n",
         ): """
+            The running averages move in evaluation mode, too. An exam must not change
+            the model.""",
+        ("if training:", "if True:"): """In evaluation mode it still goes by the batch:
+            then what the net says of an image depends on its neighbours.""",
+        ("mean, variance = x", "_, _ = x", "0.1 * mean", "0.1 * x.mean((0, 2, 3))"): """
             In training mode it goes by the running averages. It should go by the batch
             that is there; the averages are for later.""",
         (").sqrt()", ")"): """It divides by the variance. The standard deviation is its
@@ -146,19 +133,15 @@ check_batch_norm = Exercise(
             "",
         ): """In training mode, the variance is divided by N − 1, as
             var and std do by themselves. To normalise, it should be divided by N.""",
-        (" + 1e-5", ""): """eps is missing, which saves us from a division by 0 where a
-            channel is blank.""",
+        (" + 1e-5", ""): "eps is missing: a blank channel would be divided by 0.",
         ("0.9 * running_mean + 0.1 * mean", "0.1 * running_mean + 0.9 * mean"): """The
-            shares have changed places: nine tenths of the running average come from
-            this one batch.""",
+            shares have changed places: nine tenths come from this one batch.""",
         ("0.1 * x.var((0, 2, 3))", "0.1 * variance"): """All is right but the running
             variance. Which of the two variances goes into it?""",
     },
     hints=[
-        """Which mean and which variance are used depends on the mode; all that comes
-        after is the same in both. So decide first, and normalise once.""",
-        """In training mode there are a mean, used twice, and two variances. Each is
-        taken over the axes 0, 2 and 3.""",
+        """Which mean and which variance are used depends on the mode. In training mode
+        there are two variances. All are taken over the axes 0, 2 and 3.""",
         """To line up with x, what is [C] becomes [C, 1, 1]. The running averages change
         inside the if only; += would change what you were given.""",
     ],
@@ -228,40 +211,27 @@ check_bottleneck = Exercise(
     run=_look_through,
     oracle=_by_torchvision,
     mistakes={
-        Mistake(
-            (", shortcut\n", "\n"), lambda came, _: isinstance(came, nn.Module)
-        ): """
-            Two are asked for: the path and the shortcut, not yet put together.""",
+        Mistake((", shortcut\n", "\n"), lambda c, _: isinstance(c, nn.Module)): """Two
+            are asked for: the path and the shortcut, not yet put together.""",
         Mistake((", shortcut\n", ", None\n"), lambda came, _: came[1] is None): """
             Even "nothing to be done" should be a layer here. The task names it.""",
         (", padding=1", ""): """The image gets smaller by 2 in the path: a kernel of 3×3
             does that where nothing is laid around the image.""",
         ("3, stride", "3, 1"): """The stride is nowhere in the path: the image keeps its
             size where it should be halved.""",
-        (
-            "stride != 1 or n_in != n_out",
-            "stride != 1",
-        ): """The shortcut passes its input
-            on whenever the stride is 1. But the channels can change even then.""",
-        (
-            "stride != 1 or n_in",
-            "n_in",
-        ): """The shortcut passes its input on whenever the
+        (" or n_in != n_out", ""): """The shortcut passes its input on whenever the
+            stride is 1. But the channels can change even then.""",
+        ("stride != 1 or ", ""): """The shortcut passes its input on whenever the
             channels stay the same. But the image can be halved even then.""",
         Mistake(
             ("padding=1, bias=False", "padding=1"),
             lambda c, truth: c["path's parameters"] > truth["path's parameters"],
         ): """There are more parameters in the path than there should be: have its
             convolutions a bias? The normalisation behind them subtracts it again.""",
-        (
-            "nn.BatchNorm2d(n_out),\n    )",
-            "nn.BatchNorm2d(n_out),\n        nn.ReLU(),\n    )",
-        ): """
-            There is a ReLU at the end of the path. The last one comes after the sum,
-            and the check puts it there.""",
+        ("nn.BatchNorm2d(n_out),", "nn.BatchNorm2d(n_out), nn.ReLU()"): """There is a
+            ReLU at the end of the path. The last one comes after the sum.""",
         ("n_in, n_few, 1, ", "n_in, n_few, 1, stride, ", "3, stride", "3, 1"): """The
-            first convolution has the stride: with 1×1 it skips three of four places
-            unseen. It should be the 3×3, which sees them all.""",
+            first convolution has the stride: a 1×1 skips three of four places.""",
     },
     hints=[
         """On paper, a row for each convolution: the channels that go in and come out,
@@ -269,7 +239,6 @@ check_bottleneck = Exercise(
         """The shortcut is in the __init__ of ResBlock, condition and all; n_out is four
         times n_few here.""",
     ],
-    why="""Down, look around, up. Per pair of channels a 3×3 has nine weights and a 1×1
-        one; so the 3×3 is put where the channels are few. This is the block of
-        ResNet50, 101 and 152: more channels than ours has, at about the same price.""",
+    why="""Per pair of channels a 3×3 has nine weights and a 1×1 one; so the 3×3 is put
+        where the channels are few. This is the block of ResNet50, 101 and 152.""",
 )
