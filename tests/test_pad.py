@@ -345,12 +345,6 @@ def test_a_pad_is_displayed_with_a_still_of_an_example(play, shown):
         assert rung.name in picture["text/plain"]
 
 
-def test_a_pad_with_a_folder_shows_no_second_still(rungs, digits, shown, tmp_path):
-    Playground(rungs[:2], digits, folder=tmp_path)._ipython_display_()
-    [_, words] = [list(data) for _, data in shown]
-    assert words == ["text/plain"]
-
-
 def test_the_still_follows_once_the_pen_is_up(play, shown):
     play.set_state({"drawing": DRAWN})
     assert not shown  # it is nowhere displayed

@@ -382,9 +382,6 @@ class Playground(anywidget.AnyWidget):
         "The widget, and below it a still of the last drawing, or of an example."
         data, metadata = self._repr_mimebundle_()
         display(data, metadata=metadata, raw=True)
-        if self.folder is not None:  # the still would be that of the first pad again
-            words = "the same pad, with buttons to keep what you draw; run the cell."
-            return display({"text/plain": words}, raw=True)
         self._still = self._still or uuid.uuid4().hex
         drawing, answer = self.drawing, self.answer
         if not answer.get("votes"):
