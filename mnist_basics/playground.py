@@ -63,7 +63,7 @@ def begins_at(mass):
     centre = (mass * np.arange(len(mass))).sum() / mass.sum()
     return min(max(round(14 - centre), 0), 28 - len(mass))  # without leaving the sheet
 
-
+# %% ../nbs/16_playground.ipynb #9a40a921
 def centre_digit(pixels):
     """A digit as MNIST has it: 20 pixels long, its centre of mass on pixel (14, 14).
 
@@ -136,7 +136,7 @@ def from_afar(images):
     A stroke that lies a pixel beside another one looks nearly the same from there."""
     return nn.functional.normalize(nn.functional.avg_pool2d(images, 4).flatten(1))
 
-
+# %% ../nbs/16_playground.ipynb #b2f95fee
 class Neighbours:
     """The training images from afar, to see whether a drawing is like any of them.
 
@@ -227,7 +227,7 @@ def around(row, column, tall, wide):
     rows = slice(max(0, row - tall), row + tall + 1)
     return rows, slice(max(0, column - wide), column + wide + 1)
 
-
+# %% ../nbs/16_playground.ipynb #3cc6b3fe
 def occlusion(rung, image, reach=2):
     """What white patches take from the log-odds of an image `[28,28]`: one `Evidence`.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from mnist_basics.playground import prepare_drawing, prepare_strokes, vote
 from mnist_basics.workshop.rungs import trained_digit_net
@@ -170,15 +171,6 @@ def run(page, number):
 def button(page, name, view=0):
     views = page.locator(".digit-playground-pad")
     return views.nth(view).get_by_role("button", name=name, exact=True)
-
-
-def wait_until(page, condition):
-    """Ask again and again, for ten seconds."""
-    for _ in range(100):
-        if condition():
-            return
-        page.wait_for_timeout(100)
-    assert condition()
 
 
 def verdict(page):

@@ -9,6 +9,7 @@ import sys
 import nbformat
 import pytest
 import torch
+from waiting import wait_until
 
 from mnist_basics.data import mnist_full
 from mnist_basics.playground import Neighbours, prepare_strokes, vote
@@ -180,15 +181,6 @@ def draw(page, points):
 def wait_for_answer(page, verdict):
     """Until this is the large answer; one to half of a digit may come before."""
     page.locator(f"[data-verdict='{verdict}']").wait_for()
-
-
-def wait_until(page, condition):
-    """Ask again and again, for ten seconds."""
-    for _ in range(100):
-        if condition():
-            return
-        page.wait_for_timeout(100)
-    assert condition()
 
 
 def said_votes(page):
