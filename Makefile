@@ -1,13 +1,17 @@
 # make run    set up, print the ladder                    make lab      open the notebooks in Jupyter
 # make test   set up and check everything                 make outputs  run every notebook and save what it prints
 # make clean  remove what the other targets have made     make bench    measure ours beside its peers (takes a while)
-# make test-browser   draw on the pad of notebook 16 and on the page without Python, in a Chromium without a window
+# make site   every notebook as a page, in build/site; open build/site/index.html
+# make test-browser   draw on the pad of 16 and on the page without Python, and read the site, in Chromium
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+SITE := .venv/.site
+PAGES := build/site/index.html
 ALONE := OMP_NUM_THREADS=1   # for what runs on every core beside others of its kind
 
-.PHONY: run lab test test-slow test-browser outputs bench clean
+.DELETE_ON_ERROR:
+.PHONY: run lab test test-slow test-browser outputs bench site clean
 
 run: $(STAMP)
 	$(BIN)/mnist-basics ladder
@@ -25,7 +29,7 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/nbdev-test --timing --flags slow --n-workers 1 --cell-timeout 3600
 
-test-browser: $(STAMP)
+test-browser: $(PAGES)
 	$(BIN)/python -m pytest -m browser -rs
 
 NOTEBOOKS ?= nbs/*.ipynb nbs/workshop/*.ipynb nbs/exercises/*.ipynb
@@ -40,6 +44,14 @@ outputs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(CHECK)   # CHECK=--check fails where a row falls short
 
+site: $(PAGES)
+
+$(PAGES): $(SITE) $(wildcard site/*.py site/*/* nbs/*.* nbs/*/*.ipynb mnist_basics/*.py mnist_basics/w*/*.*)
+	rm -rf build/site build/site-doctrees
+	$(BIN)/python site/prepare.py
+	$(BIN)/mnist-basics page --out build/site-src/extra/draw.html
+	$(BIN)/python -m sphinx -W --keep-going -q -c site -d build/site-doctrees build/site-src/pages build/site
+
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
 	find mnist_basics tests -name __pycache__ -prune -exec rm -rf {} +
@@ -50,4 +62,8 @@ $(STAMP): settings.ini setup.py pyproject.toml constraints.txt
 	@echo "Setting up .venv, once: PyTorch and its companions are about 6 GB, which takes some minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(SITE): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site]'
 	touch $@

@@ -25,7 +25,10 @@ setup(
     keywords=settings["keywords"].split(),
     python_requires=f">={settings['min_python']}",
     install_requires=lines("requirements"),
-    extras_require={"dev": lines("dev_requirements")},
+    extras_require={
+        "dev": lines("dev_requirements"),
+        "site": lines("site_requirements"),  # make site
+    },
     entry_points={"console_scripts": lines("console_scripts")},
     packages=find_packages(include=["mnist_basics*"]),
     package_data={"mnist_basics": ["web/*", "digits/*"]},

@@ -53,8 +53,9 @@ def test_what_is_installed_says_what_settings_ini_says(site, settings):
     requirements = metadata.get_all("Requires-Dist")
     plain = [r for r in requirements if "extra ==" not in r]
     assert same_requirements(plain, lines(settings["requirements"]))
-    dev = [r.split(";")[0] for r in requirements if "extra ==" in r]
-    assert same_requirements(dev, lines(settings["dev_requirements"]))
+    for extra in ("dev", "site"):
+        more = [r.split(";")[0] for r in requirements if f'extra == "{extra}"' in r]
+        assert same_requirements(more, lines(settings[f"{extra}_requirements"]))
     entry_points = configparser.ConfigParser()
     entry_points.read(about / "entry_points.txt", encoding="utf-8")
     name, target = settings["console_scripts"].strip().split("=")
@@ -123,7 +124,8 @@ def test_constraints_fit_the_lower_bounds_and_are_what_is_installed_in_ci(settin
     pins = read(ROOT / "constraints.txt").splitlines()
     pins = [Requirement(line) for line in pins if line and line[0] != "#"]
     constraints = {canonical(pin): pin for pin in pins}
-    for line in lines(settings["requirements"]) + lines(settings["dev_requirements"]):
+    kinds = ("requirements", "dev_requirements", "site_requirements")
+    for line in (line for kind in kinds for line in lines(settings[kind])):
         requirement = Requirement(line)
         bounds = [specifier.operator for specifier in requirement.specifier]
         assert set(bounds) == {">="}, f"{line}: a lower bound, nothing else"
