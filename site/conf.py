@@ -39,7 +39,6 @@ default_role = "code"
 autosummary_generate = False
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
-python_maximum_signature_line_length = 80
 
 html_theme = "sphinx_book_theme"
 html_title = "From a 3 to a 7"
@@ -55,6 +54,7 @@ html_context = {"default_mode": "auto"}  # light or dark as the system is
 html_static_path = [str(HERE / "static")]
 html_extra_path = [str(OUT / "extra")]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_use_index = html_domain_indices = False
 html_show_search_summary = False  # it is fetched, which a page from disk may not do
 html_sourcelink_suffix = ""

@@ -68,7 +68,7 @@ def listed_terms():
     text = "\n".join(cell.source for cell in read(review).cells)
     text = text[text.index("## The terms") : text.index("## The questions")]
     for head, sentence in re.findall(r"^- (\*\*.*?): (.*)$", text, re.M):
-        yield re.findall(r"\*\*(.+?)\*\*", head), sentence
+        yield re.findall(r"\*\*`?(.+?)`?\*\*", head), sentence
 
 
 def glossary():
@@ -79,16 +79,14 @@ def glossary():
 def link_terms(text, terms, seen):
     "The first bold use of each term leads to its entry."
 
-    def link(bold):
-        name = terms.get(plain(bold[1]))
+    def link(found):
+        name = terms.get(plain(found[1] or ""))
         if name is None or name in seen:
-            return bold[0]
+            return found[0]
         seen.add(name)
-        return f"{{term}}`{bold[1].strip('`')} <{name}>`"
+        return f"{{term}}`{found[1].strip('`')} <{name}>`"
 
-    parts = re.split(r"(`[^`\n]*`|^#.*$)", text, flags=re.M)
-    parts[::2] = [re.sub(r"\*\*(.+?)\*\*", link, part) for part in parts[::2]]
-    return "".join(parts)
+    return re.sub(r"\*\*(.+?)\*\*|`[^`\n]*`|^#.*$", link, text, flags=re.M)
 
 
 # Notebooks

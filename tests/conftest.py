@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from cells import Alarm
+from waiting import CHROMIUM, FLAGS
 
 from mnist_basics import data
 
@@ -26,6 +27,17 @@ def rungs(digits):
     from mnist_basics.ladder import RUNGS, trained_rung
 
     return [trained_rung(name, digits) for name in RUNGS]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from waiting import wait_until
+from waiting import CHROMIUM, wait_until
 
 from mnist_basics.playground import prepare_drawing, prepare_strokes, vote
 from mnist_basics.workshop.rungs import trained_digit_net
@@ -38,10 +38,6 @@ Path("says").write_text(json.dumps(says))
 os.replace("says", "says.json")""",
     "import os; Path('kernel').write_text(str(os.getpid()));",
 ]
-BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-CHROMIUM = next(filter(None, BROWSERS), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-FLAGS += ["--no-first-run"]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; Debian: apt install it"),
@@ -117,16 +113,6 @@ def lab(site, home):
     finally:
         server.terminate()
         server.wait(60)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def opened(browser, lab, notebook):

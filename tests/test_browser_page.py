@@ -9,7 +9,7 @@ import sys
 import nbformat
 import pytest
 import torch
-from waiting import wait_until
+from waiting import CHROMIUM, wait_until
 
 from mnist_basics.data import mnist_full
 from mnist_basics.playground import Neighbours, prepare_strokes, vote
@@ -17,9 +17,6 @@ from mnist_basics.workshop import page as pages
 from mnist_basics.workshop.hand import generated_hand
 from mnist_basics.workshop.rungs import trained_digit_net
 
-BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-CHROMIUM = next(filter(None, BROWSERS), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PHONE = {"width": 390, "height": 844}
 pytestmark = [
     pytest.mark.browser,
@@ -40,17 +37,6 @@ def folder(tmp_path_factory, rungs, digit_net, digits):
         html = pages.page_html(chosen, digit_net, digits)
         (folder / f"{name}.html").write_text(html, encoding="utf-8")
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = {"executable_path": CHROMIUM, "args": FLAGS}
-        browser = playwright.chromium.launch(**options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
