@@ -51,6 +51,7 @@ $(PAGES): $(SITE) $(wildcard site/*.py site/*/* nbs/*.* nbs/*/*.ipynb mnist_basi
 	$(BIN)/python site/prepare.py
 	$(BIN)/mnist-basics page --out build/site-src/extra/draw.html
 	$(BIN)/python -m sphinx -W --keep-going -q -c site -d build/site-doctrees build/site-src/pages build/site
+	cp -R build/site-src/extra/. build/site
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

@@ -7,9 +7,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from prepare import LESSONS, NBS, OUT, WORKSHOP, module  # noqa: E402
+from prepare import LESSONS, NBS, WORKSHOP, module, public_names  # noqa: E402
 
-NOTEBOOK_OF = {module(path): path.relative_to(NBS) for path in LESSONS + WORKSHOP}
+NOTEBOOK_OF = {module(path): path for path in LESSONS + WORKSHOP}
 settings = ConfigParser(delimiters=["="], interpolation=None)
 settings.read(HERE.parent / "settings.ini", encoding="utf-8")
 
@@ -52,7 +52,6 @@ html_theme_options = {
 }
 html_context = {"default_mode": "auto"}  # light or dark as the system is
 html_static_path = [str(HERE / "static")]
-html_extra_path = [str(OUT / "extra")]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_use_index = html_domain_indices = False
@@ -62,5 +61,6 @@ html_sourcelink_suffix = ""
 
 def linkcode_resolve(domain, info):
     "The source of a name is the cell of its notebook that defines it."
-    notebook = NOTEBOOK_OF[info["module"]].with_suffix(".html")
-    return f"../{notebook}#{info['fullname'].split('.')[0]}"
+    path, name = NOTEBOOK_OF[info["module"]], info["fullname"].split(".")[0]
+    if name in public_names(path):
+        return f"../{path.relative_to(NBS).with_suffix('.html')}#{name}"

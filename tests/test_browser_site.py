@@ -52,7 +52,7 @@ def show(browser):
 
 
 def heading(page):
-    return page.locator("h1").inner_text().removesuffix("#").strip()
+    return page.locator("article h1").inner_text().removesuffix("#").strip()
 
 
 # What every page has to keep
@@ -62,7 +62,9 @@ def heading(page):
 def pages():
     """All that is written, without what lies there for download."""
     files = [f for f in SITE.rglob("*.html") if "_static" not in f.parts]
-    return {file: BeautifulSoup(file.read_text("utf-8"), "html.parser") for file in files}
+    return {
+        file: BeautifulSoup(file.read_text("utf-8"), "html.parser") for file in files
+    }
 
 
 def test_every_link_leads_somewhere(pages):
@@ -138,8 +140,9 @@ def test_a_wide_table_scrolls_by_itself(show):
     assert scrolled and all(scrolled) and page.evaluate("scrollX") == 0
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", (WIDTHS[0], WIDTHS[-1]))
+@pytest.mark.parametrize(
+    "width, scheme", [(390, "light"), (1300, "light"), (1300, "dark")]
+)
 def test_axe_finds_nothing_serious(show, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page, serious = show("index", width, scheme), {}
@@ -227,7 +230,7 @@ def test_an_animation_scrubs(show):
 def draw_a_7(page, frame):
     """With the mouse; the sheet is 28 wide."""
     sheet = frame.locator(".digit-pad-sheet canvas")
-    sheet.scroll_into_view_if_needed()
+    sheet.evaluate("sheet => sheet.scrollIntoView({block: 'center'})")
     box = sheet.bounding_box()
     for number, (x, y) in enumerate([(8, 6), (20, 6), (12, 23)]):
         spot = box["x"] + x / 28 * box["width"], box["y"] + y / 28 * box["width"]
@@ -244,7 +247,9 @@ def draw_a_7(page, frame):
 
 def test_a_7_is_drawn_inside_of_the_lesson(show):
     page = show(PLAYGROUND)
-    draw_a_7(page, page.frame_locator("object[data='draw.html']"))
+    page.locator("object").scroll_into_view_if_needed()
+    wait_until(page, lambda: len(page.frames) == 2)
+    draw_a_7(page, page.frames[1])
 
 
 def test_a_7_is_drawn_from_the_first_page(show):
