@@ -127,7 +127,7 @@ def test_nothing_is_wider_than_the_page(show, width, scheme):
 def test_no_page_at_all_is_wider_than_a_phone(show, pages):
     page, wide = show("index", 390), {}
     for file in pages:
-        page.goto(file.as_uri())
+        page.goto(file.as_uri(), wait_until="domcontentloaded")
         wide[file.stem] = page.evaluate(WIDER)
     assert {name: more for name, more in wide.items() if more > 0} == {}
 
