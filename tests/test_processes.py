@@ -1,0 +1,182 @@
+"""Processes that are started together: results, and that all end when one does."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+
+import group_work as work
+import psutil
+import pytest
+import torch
+
+from mnist_basics.workshop import processes
+from mnist_basics.workshop.processes import in_group, own_device, start, where
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="not on Windows")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running():
+    """But what waits for the next start, and never does anything by itself."""
+    idle = "forkserver", "resource_tracker"
+    yield
+    assert not multiprocessing.active_children()
+    for child in psutil.Process().children(recursive=True):
+        assert any(name in " ".join(child.cmdline()[:4]) for name in idle) or (
+            child.status() == psutil.STATUS_ZOMBIE
+        )
+
+
+def test_each_has_its_rank_and_returns_its_result():
+    assert where() == (0, 1)
+    assert start(where, 3) == [(0, 3), (1, 3), (2, 3)]
+    assert len({os.getpid(), *start(work.pid, 2)}) == 3
+
+
+def test_threads_and_environment_are_handed_over(monkeypatch):
+    monkeypatch.setenv("MNIST_BASICS_TEST", "handed over")
+    assert start(os.getenv, 2, "MNIST_BASICS_TEST") == ["handed over"] * 2
+    assert start(torch.get_num_threads, 1) == [1]
+    assert start(torch.get_num_threads, 2, threads=2) == [2, 2]
+
+
+def test_spawn_does_it_too(monkeypatch):
+    "The way that a Mac takes."
+    monkeypatch.setattr(processes, "METHOD", "spawn")
+    assert start(where, 1) == [(0, 1)]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_that_is_killed_in_the_middle_of_a_step_ends_all(rank):
+    says = rf"^Process {rank} of 2 was killed \(SIGKILL\); all have been ended\.$"
+    with pytest.raises(RuntimeError, match=says):
+        start(work.fault, 2, "after_loss", "kill", rank)
+
+
+@pytest.mark.parametrize("event", ["before_batch", "after_loss", "after_backward"])
+def test_one_that_raises_ends_all_and_its_sentence_is_told(event):
+    says = r"^Process 1 of 3 failed\. OSError: the disk of this process is gone$"
+    with pytest.raises(RuntimeError, match=says):
+        start(work.fault, 3, event, "fail", 1)
+
+
+def test_one_that_is_interrupted_ends_all():
+    says = r"^Process 0 of 2 was interrupted \(Ctrl-C\)\.$"
+    with pytest.raises(RuntimeError, match=says):
+        start(work.fault, 2, "after_loss", "interrupt", 0)
+
+
+def test_one_that_leaves_without_a_word_ends_all():
+    with pytest.raises(RuntimeError, match="of 2 ended with exit code 3; all have"):
+        start(os._exit, 2, 3)
+
+
+def test_ctrl_c_ends_all(tmp_path):
+    def press():
+        while len(list(tmp_path.iterdir())) < 2 and waits.is_alive():
+            threading.Event().wait(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waits, thread = threading.current_thread(), threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match="all processes have been ended"):
+        start(work.wait_for_ever, 2, str(tmp_path))
+    thread.join()
+    pids = [int(file.name) for file in tmp_path.iterdir()]
+    assert len(pids) == 2 and not any(map(psutil.pid_exists, pids))
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_is_started():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"^Port {port} cannot be had; it may be"):
+            start(where, 2, port=port)
+    assert start(where, 2, port=port) == [(0, 2), (1, 2)]
+
+
+def test_a_port_that_is_taken_ends_a_program_with_one_sentence(monkeypatch):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        about = {"RANK": 0, "WORLD_SIZE": 2, "MASTER_PORT": port}
+        for name, value in {**about, "MASTER_ADDR": "127.0.0.1"}.items():
+            monkeypatch.setenv(name, str(value))
+        with pytest.raises(SystemExit, match="Process 0 of 2 .*Is the port taken?"):
+            with in_group():
+                pass
+
+
+def of_a_cell():
+    pass
+
+
+def test_work_that_cannot_be_found_is_refused(monkeypatch):
+    monkeypatch.setattr(of_a_cell, "__module__", "__main__")
+    with pytest.raises(ValueError, match="of_a_cell stands in a cell, .* from mine"):
+        start(of_a_cell, 2)
+    with pytest.raises(ValueError, match="work must be a function, not 3"):
+        start(3, 2)
+    with pytest.raises(ValueError, match="n must be a whole number, 1 or more"):
+        start(where, 0)
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(OSError, match="on Linux and macOS only"):
+        start(where, 2)
+
+
+def test_each_process_has_the_gpu_of_its_number(monkeypatch):
+    monkeypatch.setenv("MNIST_BASICS_DEVICE", "cpu")
+    assert own_device() == torch.device("cpu")
+    chosen = []
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(processes, "default_device", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_device() == torch.device("cuda", 1) and chosen == [1]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="There are 2 GPUs here, too few"):
+        own_device()
+
+
+def test_a_program_that_nobody_started_runs_alone(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ValueError, match="as it is"), in_group():
+        assert where() == (0, 1)
+        raise ValueError("as it is")
+
+
+@pytest.mark.parametrize(
+    "change, name",
+    [
+        ("other_images", "the training set"),
+        ("other_order", "the order of images"),
+        ("other_size", "the size of a batch"),
+    ],
+)
+def test_what_is_not_the_same_everywhere_is_named(change, name):
+    says = rf"ValueError: In process 1, {name} is not what it is in process 0\."
+    with pytest.raises(RuntimeError, match=says):
+        start(work.changed, 2, change)
+
+
+def test_nan_in_the_data_ends_all_and_is_told():
+    says = "FloatingPointError: The loss became nan in epoch 0.* nan or inf in the data"
+    with pytest.raises(RuntimeError, match=says):
+        start(work.changed, 2, "spoiled")
+
+
+def test_only_batches_can_be_shared():
+    says = "ValueError: Only Batches can be shared among processes, not list"
+    with pytest.raises(RuntimeError, match=says):
+        start(work.changed, 2, "other_kind")
+
+
+def test_killed_while_it_saves_leaves_the_old_file_whole(tmp_path):
+    file = tmp_path / "net.pt"
+    with pytest.raises(RuntimeError, match="Process 0 of 2 was killed"):
+        start(work.killed_while_saving, 2, str(file))
+    learn = work.learner()
+    learn.load(file)
+    assert len(learn.recorder.values) == 1
