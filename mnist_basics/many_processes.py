@@ -103,7 +103,8 @@ class AverageGradients(Callback):
         learn.recorder.sizes = self.shares.sizes
 
     def after_fit(self, learn):
-        (learn.model, learn.dls), self.together = self.alone, None
+        learn.model, learn.dls = self.alone
+        self.alone = self.shares = self.together = None  # they could not be copied
 
 # %% ../nbs/17_many_processes.ipynb #b68885e6
 class DistributedLearner(Learner):
@@ -120,7 +121,7 @@ class DistributedLearner(Learner):
     def validate(self, batches=None) -> list[float]:
         "Loss and metrics on `batches`, each a mean over the images of all processes."
         batches, (rank, n) = self.dls.valid if batches is None else batches, where()
-        if n == 1 or len(batches.x) < n:
+        if n == 1 or len(getattr(batches, "x", ())) < n:  # all validate all of it
             return super().validate(batches)
         x, y = batches.x[rank::n], batches.y[rank::n]
         mine = Batches(x, y, batches.batch_size, device=batches.device)
