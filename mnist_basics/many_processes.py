@@ -77,8 +77,7 @@ class AverageGradients(Callback):
     "Trains in step with the other processes: the same batches, of each a share."
 
     def before_fit(self, learn):
-        self.alone = learn.model, learn.dls
-        train = learn.dls.train
+        self.alone, train = (learn.model, learn.dls), learn.dls.train
         self.shares = Shares(train)
         order = None if train.generator is None else train.generator.get_state()
         images, order = fingerprint(train.x, train.y), fingerprint(str(order))
