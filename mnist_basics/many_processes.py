@@ -5,7 +5,6 @@ __all__ = ['bytes_of_gradient', 'averaged_gradient', 'Shares', 'AverageGradients
            'SaveEachEpoch', 'train_rung', 'main']
 
 # %% ../nbs/17_many_processes.ipynb #8dfbe4d1
-import copy
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +17,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .convolutions import as_images, class_accuracy
 from .data import Digits, mnist_sample
-from .ladder import RUNGS, Rung, check_rungs, train_on_rows
+from .ladder import RUNGS, Rung, check_rungs, train_on_images, train_on_rows
 from .learner import Callback, DataLoaders, Learner
-from .linear_model import Batches, as_rows, batch_accuracy, mnist_loss
+from .linear_model import Batches, as_rows, batch_accuracy
 from .optimizers import OneCycle
-from .workshop.keeping import fingerprint
-from .workshop.processes import in_group, own_device, same_everywhere, where
+from mnist_basics.workshop.processes import (
+    in_group,
+    own_device,
+    rank_0_does,
+    same_training,
+    where,
+)
 
 # %% ../nbs/17_many_processes.ipynb #14cfc085
 def bytes_of_gradient(model: nn.Module) -> int:
@@ -36,8 +40,11 @@ def averaged_gradient(model: nn.Module, xb, yb, loss_func=mnist_loss) -> torch.T
     """The gradient of the whole batch, of which each process calculates a share.
 
     All give the same model, xb and yb, and get the same: all gradients, one after the
-    other, in one row."""
+    other, in one row. `ValueError` for a batch with fewer images than processes."""
     rank, n = where()
+    if len(xb) < n:
+        raise ValueError(f"There are {n} processes, but only {len(xb)} images.")
+    model.zero_grad()
     mine = slice(rank, None, n)  # every n-th image, beginning with my rank
     share = len(xb[mine]) / len(xb)
     (share * loss_func(model(xb[mine]), yb[mine])).backward()
@@ -54,22 +61,22 @@ class Shares(Batches):
     `place` is (rank, n), by default that of this process."""
 
     def __init__(self, batches: Batches, place: tuple[int, int] | None = None):
-        if not isinstance(batches, Batches):
+        if getattr(type(batches), "__iter__", None) is not Batches.__iter__:
             kind = type(batches).__name__
             raise ValueError(f"Only Batches can be shared among processes, not {kind}.")
-        vars(self).update(vars(batches))
+        about = batches.batch_size, batches.shuffle, batches.device, batches.generator
+        super().__init__(batches.x, batches.y, *about)
         self.rank, self.n = place or where()
-        self.numbers = copy.copy(batches)  # draws the same order
-        self.numbers.x = torch.arange(len(self.x), device=self.device)
-        self.numbers.y = self.numbers.x
+        indices = torch.arange(len(self.x))
+        self.indices = Batches(indices, indices, *about)
 
     def __iter__(self):
         self.sizes = []
-        for numbers, _ in self.numbers:
-            mine = numbers[self.rank :: self.n]
-            self.sizes.append(len(numbers))
-            self.weight = self.n * len(mine) / len(numbers)
-            mine = mine if len(mine) else numbers[:1]
+        for whole, _ in self.indices:
+            mine = whole[self.rank :: self.n]
+            self.sizes.append(len(whole))
+            self.weight = self.n * len(mine) / len(whole)
+            mine = mine if len(mine) else whole[:1]
             yield self.x[mine], self.y[mine]
 
 # %% ../nbs/17_many_processes.ipynb #bf9801e9
@@ -77,32 +84,29 @@ class AverageGradients(Callback):
     "Trains in step with the other processes: the same batches, of each a share."
 
     def before_fit(self, learn):
-        self.alone, train = (learn.model, learn.dls), learn.dls.train
-        self.shares = Shares(train)
-        order = None if train.generator is None else train.generator.get_state()
-        images, order = fingerprint(train.x, train.y), fingerprint(str(order))
-        about = {"the_size_of_a_batch": train.batch_size, "epochs": learn.epochs}
-        same_everywhere(the_training_set=images, the_order_of_images=order, **about)
+        learn.in_step, self.alone = True, (learn.model, learn.dls)
+        self.shares = Shares(learn.dls.train)
+        same_training(learn)
         self.together = DistributedDataParallel(learn.model)
         learn.dls = DataLoaders(self.shares, learn.dls.valid)
 
     def before_epoch(self, learn):
         learn.model = self.together
 
-    def after_loss(self, learn):
+    def after_loss(self, learn):  # the loss of the batch, the gradient of the share
         mine = learn.loss * self.shares.weight
         whole = mine.detach() / self.shares.n
         dist.all_reduce(whole)
         learn.loss = (mine - mine.detach()) + whole
 
-    def after_train(self, learn):
+    def after_train(self, learn):  # each has used its share: now all the same again
         learn.model = self.alone[0]
-        for buffer in learn.model.buffers():  # of batch normalisation
+        for buffer in learn.model.buffers():  # see "One layer …", below
             dist.broadcast(buffer, 0)
         learn.recorder.sizes = self.shares.sizes
 
-    def after_fit(self, learn):
-        learn.model, learn.dls = self.alone
+    def after_fit(self, learn):  # in step to the end?
+        learn.in_step, (learn.model, learn.dls) = learn.finished, self.alone
         self.alone = self.shares = self.together = None  # they could not be copied
 
 # %% ../nbs/17_many_processes.ipynb #b68885e6
@@ -114,27 +118,32 @@ class DistributedLearner(Learner):
 
     def __init__(self, *args, progress: bool = True, **options):
         super().__init__(*args, progress=progress and where()[0] == 0, **options)
+        self.in_step = True
         if dist.is_initialized():
             self.cbs.insert(0, AverageGradients())
+
+    def _call(self, event):
+        self.finished = False
+        super()._call(event)
+        self.finished = event == "after_epoch" and self.epoch + 1 == self.epochs
 
     def validate(self, batches=None) -> list[float]:
         "Loss and metrics on `batches`, each a mean over the images of all processes."
         batches, (rank, n) = self.dls.valid if batches is None else batches, where()
-        if n == 1 or len(getattr(batches, "x", ())) < n:  # all validate all of it
-            return super().validate(batches)
+        if n == 1 or not self.in_step or len(getattr(batches, "x", ())) < n:
+            return super().validate(batches)  # all of it
         x, y = batches.x[rank::n], batches.y[rank::n]
         mine = Batches(x, y, batches.batch_size, device=batches.device)
-        sums = torch.tensor([*super().validate(mine), 1.0], dtype=torch.float64)
-        sums *= len(x)
+        sums = torch.tensor([*super().validate(mine), 1], dtype=torch.float64) * len(x)
         dist.all_reduce(sums)
         return (sums[:-1] / sums[-1]).tolist()
 
     def save(self, path: str | Path):
-        "As `Learner.save`; rank 0 writes, and all go on when the file is there."
-        if where()[0] == 0:
+        "As `Learner.save`, by rank 0; all go on when that is done, or hear why not."
+        if self.in_step:
+            rank_0_does(partial(super().save, path))
+        elif where()[0] == 0:
             super().save(path)
-        if dist.is_initialized():
-            dist.barrier()
 
 # %% ../nbs/17_many_processes.ipynb #789f4376
 def learner_of(rung: Rung, digits: Digits | None = None, seed=42, progress=False):
@@ -153,7 +162,7 @@ def learner_of(rung: Rung, digits: Digits | None = None, seed=42, progress=False
     about = {"metrics": batch_accuracy if rows else class_accuracy}
     if not rows:
         about["loss_func"] = F.cross_entropy
-        about["opt_func"] = partial(torch.optim.AdamW, fused=True)
+        about["opt_func"] = partial(torch.optim.AdamW, fused=True)  # fused: faster
     return DistributedLearner(dls, model, progress=progress, **about)
 
 # %% ../nbs/17_many_processes.ipynb #5c753a4e
@@ -173,16 +182,18 @@ def train_rung(
 ) -> dict:  # fmt: skip
     """Train a rung together with the other processes: its weights, and the records.
 
-    `epochs`: how many, by default those of the ladder. With a `file`, go on from it if
-    it is there, and save to it after each epoch. Errors as from `check_rungs`."""
+    `epochs`: how many in all, by default those of the ladder. With a `file`, go on from
+    it if it is there, and save to it after each epoch. Errors as from `check_rungs`."""
     rung = rung if isinstance(rung, Rung) else RUNGS[check_rungs([rung])[0]]
     learn, recipe = learner_of(rung, digits, seed, progress), rung.train.keywords
-    cbs = [OneCycle(recipe["lr"])] if "batch_size" in recipe else []
+    cbs = [OneCycle(recipe["lr"])] if rung.train.func is train_on_images else []
     if file is not None:
         cbs.append(SaveEachEpoch(file))
         if Path(file).expanduser().exists():
             learn.load(file)
-    learn.fit(epochs or recipe["epochs"], recipe["lr"], cbs)
+    left = (epochs or recipe["epochs"]) - len(learn.recorder.values)
+    if left > 0:
+        learn.fit(left, recipe["lr"], cbs)
     state = {name: tensor.cpu() for name, tensor in learn.model.state_dict().items()}
     return {"model": state, **vars(learn.recorder)}
 
@@ -198,5 +209,5 @@ def main(
             print(f"{where()[1]} processes, {rung}: {wrong:.2%} wrong")
 
 # %% ../nbs/17_many_processes.ipynb #b9d36a10
-if __name__ == "__main__" and __spec__ is not None:  # python -m, and no notebook
+if __name__ == "__main__" and __spec__ is not None:  # a notebook has no __spec__
     typer.run(main)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -128,8 +129,52 @@ def other_kind(learn):
     learn.dls = DataLoaders(list(learn.dls.train), learn.dls.valid)
 
 
-def changed(name):
-    return fitted(change=globals()[name])
+def other_place(learn):
+    """The same seed, but one process has drawn before."""
+    if where()[0] == 1:
+        list(learn.dls.train)
+
+
+def other_rate(learn):
+    if where()[0] == 1:
+        learn.opt = learn.opt_func(list(learn.model.parameters()), lr=learn.lr)
+        learn.opt.param_groups[0]["weight_decay"] = 0.1
+
+
+def changed(name, **about):
+    return fitted(change=globals()[name], **about)
+
+
+class SaveAndValidate(Callback):
+    """At the end of a fit, also of one that has failed."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def after_fit(self, learn):
+        learn.validate()
+        learn.save(self.file)
+
+
+def fails_and_saves(file, rank):
+    return fitted(cbs=[Fault("after_loss", fail, rank), SaveAndValidate(file)])
+
+
+def saves_nowhere(folder):
+    """The error that each process hears of; then all train together."""
+    try:
+        learner().save(folder)
+    except OSError as error:
+        fitted(1)
+        return str(error)
+
+
+def train(model):
+    """A model that came as an argument, and that is changed."""
+    learn = learner()
+    learn.model = model
+    learn.fit(2)
+    return model.state_dict()
 
 
 def killed_while_saving(file):
@@ -151,6 +196,17 @@ def wait_for_ever(folder):
     """Say that we run; then do nothing, as one that waits for a gradient."""
     Path(folder, str(os.getpid())).touch()
     signal.pause()
+
+
+def as_a_program(folder):
+    """What the tests start in a Python of its own, to interrupt or to kill it."""
+    from mnist_basics.workshop.processes import start
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        start(wait_for_ever, 2, folder)
+    except KeyboardInterrupt as error:
+        sys.exit(str(error))
 
 
 def pid():

@@ -12,8 +12,11 @@ import group_work as work
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from small_nets import assert_same_model
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
 from mnist_basics.convolutions import simple_cnn
 from mnist_basics.data import Digits
@@ -140,6 +143,30 @@ def test_bytes_are_those_of_what_is_trained():
     assert bytes_of_gradient(model) == 4 * (whole - frozen)
 
 
+def test_ddp_hands_over_the_bytes_that_we_count():
+    handed = []
+
+    def count(state, bucket):
+        handed.append(bucket.buffer().nbytes)
+        return allreduce_hook(state, bucket)
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        for name in ("linear model", "two-layer net", "small CNN", "ResNet18"):
+            model = DistributedDataParallel(RUNGS[name].build())
+            model.register_comm_hook(None, count)
+            handed.clear()
+            RUNGS[name].ask(model, torch.rand(2, 28, 28)).sum().backward()
+            assert sum(handed) == bytes_of_gradient(model)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_batch_with_fewer_images_than_processes_has_no_average():
+    with pytest.raises(RuntimeError, match="There are 3 processes, but only 2 images"):
+        start(work.gradient, 3, [2])
+
+
 # Saving, and who shows what
 
 
@@ -213,8 +240,8 @@ def test_torchrun_trains_and_saves_once_and_says_so_once(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("train_loss") == 1
     assert done.stdout.count("2 processes, linear model: ") == 1
-    again = train_rung("linear model", 1, file)
-    assert len(again["values"]) == 2
+    assert len(train_rung("linear model", 1, file)["values"]) == 1  # 1 in all
+    assert len(train_rung("linear model", 2, file)["values"]) == 2
 
 
 def test_torchrun_ends_with_one_sentence():

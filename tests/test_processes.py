@@ -4,8 +4,11 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
+from functools import partial
+from pathlib import Path
 
 import group_work as work
 import psutil
@@ -43,24 +46,66 @@ def test_threads_and_environment_are_handed_over(monkeypatch):
     assert start(torch.get_num_threads, 2, threads=2) == [2, 2]
 
 
+def test_a_variable_that_is_gone_is_gone_there_too(monkeypatch):
+    monkeypatch.setenv("MNIST_BASICS_TEST", "there")
+    start(where, 1)
+    monkeypatch.delenv("MNIST_BASICS_TEST")
+    assert start(os.getenv, 1, "MNIST_BASICS_TEST") == [None]
+
+
+def test_each_process_has_arguments_of_its_own():
+    torch.manual_seed(3)
+    model = work.NETS["two-layer net"]()
+    before = [param.clone() for param in model.parameters()]
+    several = start(work.train, 2, model)
+    torch.testing.assert_close(list(model.parameters()), before, rtol=0, atol=0)
+    alone = dict(work.train(model))
+    for theirs in several:
+        torch.testing.assert_close(dict(theirs), alone, rtol=0, atol=1e-5)
+
+
+def test_any_result_is_brought_back():
+    assert start(Path, 2, "/tmp") == [Path("/tmp")] * 2
+
+
 def test_spawn_does_it_too(monkeypatch):
     "The way that a Mac takes."
     monkeypatch.setattr(processes, "METHOD", "spawn")
     assert start(where, 1) == [(0, 1)]
 
 
+def assert_saved_after_one_epoch(file):
+    learn = work.learner()
+    learn.load(file)
+    assert len(learn.recorder.values) == 1
+
+
 @pytest.mark.parametrize("rank", [0, 1])
-def test_one_that_is_killed_in_the_middle_of_a_step_ends_all(rank):
+def test_one_that_is_killed_in_the_middle_of_a_step_ends_all(rank, tmp_path):
     says = rf"^Process {rank} of 2 was killed \(SIGKILL\); all have been ended\.$"
     with pytest.raises(RuntimeError, match=says):
-        start(work.fault, 2, "after_loss", "kill", rank)
+        start(work.fault, 2, "after_loss", "kill", rank, str(tmp_path / "net.pt"))
+    assert_saved_after_one_epoch(tmp_path / "net.pt")
 
 
 @pytest.mark.parametrize("event", ["before_batch", "after_loss", "after_backward"])
-def test_one_that_raises_ends_all_and_its_sentence_is_told(event):
+def test_one_that_raises_ends_all_and_its_sentence_is_told(event, tmp_path):
     says = r"^Process 1 of 3 failed\. OSError: the disk of this process is gone$"
     with pytest.raises(RuntimeError, match=says):
-        start(work.fault, 3, event, "fail", 1)
+        start(work.fault, 3, event, "fail", 1, str(tmp_path / "net.pt"))
+    assert_saved_after_one_epoch(tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_that_fails_waits_for_nobody_at_the_end_of_its_fit(rank, tmp_path):
+    says = rf"^Process {rank} of 2 failed\. OSError: the disk of this process is gone"
+    with pytest.raises(RuntimeError, match=says):
+        start(work.fails_and_saves, 2, str(tmp_path / "net.pt"), rank)
+
+
+def test_all_hear_of_it_if_a_file_cannot_be_written_and_may_go_on(tmp_path):
+    says = start(work.saves_nowhere, 2, str(tmp_path))
+    assert says[0] == says[1] and "cannot be written" in says[0]
 
 
 def test_one_that_is_interrupted_ends_all():
@@ -74,19 +119,39 @@ def test_one_that_leaves_without_a_word_ends_all():
         start(os._exit, 2, 3)
 
 
-def test_ctrl_c_ends_all(tmp_path):
-    def press():
-        while len(list(tmp_path.iterdir())) < 2 and waits.is_alive():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_and_the_death_of_the_starter_end_all(number, tmp_path):
+    """Ctrl-C in a terminal or in Jupyter goes to all processes of the group."""
+    root, here = Path(__file__).parents[1], Path(__file__).parent
+    program = f"import group_work; group_work.as_a_program({str(tmp_path)!r})"
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{here}"}
+    about = {"env": environment, "start_new_session": True, "encoding": "utf-8"}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, **about) as starter:
+        while len(list(tmp_path.iterdir())) < 2 and starter.poll() is None:
             threading.Event().wait(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        started = [psutil.Process(int(file.name)) for file in tmp_path.iterdir()]
+        if number == signal.SIGINT:
+            os.killpg(starter.pid, number)
+        else:
+            starter.kill()
+        gone, alive = psutil.wait_procs(started, timeout=60)
+        for process in alive:
+            process.kill()
+        says = starter.stderr.read()
+    assert len(gone) == 2 and not alive
+    if number == signal.SIGINT:
+        assert "Interrupted; all processes have been ended." in says
 
-    waits, thread = threading.current_thread(), threading.Thread(target=press)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt, match="all processes have been ended"):
-        start(work.wait_for_ever, 2, str(tmp_path))
-    thread.join()
-    pids = [int(file.name) for file in tmp_path.iterdir()]
-    assert len(pids) == 2 and not any(map(psutil.pid_exists, pids))
+
+def test_the_meeting_place_is_not_to_be_had_from_outside():
+    store = processes._store(0)
+    [heard] = [
+        place.laddr.ip
+        for place in psutil.Process().net_connections("tcp")
+        if place.status == psutil.CONN_LISTEN and place.laddr.port == store.port
+    ]
+    assert heard == "127.0.0.1"
 
 
 def test_a_port_that_is_taken_is_named_and_nothing_is_started():
@@ -112,10 +177,21 @@ def of_a_cell():
     pass
 
 
+class OfACell:
+    pass
+
+
 def test_work_that_cannot_be_found_is_refused(monkeypatch):
     monkeypatch.setattr(of_a_cell, "__module__", "__main__")
     with pytest.raises(ValueError, match="of_a_cell stands in a cell, .* from mine"):
         start(of_a_cell, 2)
+    with pytest.raises(ValueError, match="of_a_cell stands in a cell"):
+        start(where, 2, [of_a_cell])
+    monkeypatch.setattr(OfACell, "__module__", "__main__")
+    with pytest.raises(ValueError, match="OfACell stands in a cell"):
+        start(id, 2, OfACell())
+    with pytest.raises(ValueError, match="A new process cannot have this: .*lambda"):
+        start(lambda: 3, 2)
     with pytest.raises(ValueError, match="work must be a function, not 3"):
         start(3, 2)
     with pytest.raises(ValueError, match="n must be a whole number, 1 or more"):
@@ -152,13 +228,21 @@ def test_a_program_that_nobody_started_runs_alone(monkeypatch):
     [
         ("other_images", "the training set"),
         ("other_order", "the order of images"),
+        ("other_place", "the order of images"),
         ("other_size", "the size of a batch"),
+        ("other_rate", "the optimizer or its rate"),
     ],
 )
 def test_what_is_not_the_same_everywhere_is_named(change, name):
     says = rf"ValueError: In process 1, {name} is not what it is in process 0\."
     with pytest.raises(RuntimeError, match=says):
         start(work.changed, 2, change)
+
+
+def test_batch_normalisation_needs_two_images_in_each_share():
+    says = "With batch normalisation, each of 2 processes needs 2 or more images"
+    with pytest.raises(RuntimeError, match=says):  # 53 = 2 · 25 + 3
+        start(partial(work.fitted, net="normalised", size=25), 2)
 
 
 def test_nan_in_the_data_ends_all_and_is_told():
@@ -177,6 +261,4 @@ def test_killed_while_it_saves_leaves_the_old_file_whole(tmp_path):
     file = tmp_path / "net.pt"
     with pytest.raises(RuntimeError, match="Process 0 of 2 was killed"):
         start(work.killed_while_saving, 2, str(file))
-    learn = work.learner()
-    learn.load(file)
-    assert len(learn.recorder.values) == 1
+    assert_saved_after_one_epoch(file)
