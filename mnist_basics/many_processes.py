@@ -4,6 +4,13 @@
 __all__ = ['bytes_of_gradient', 'averaged_gradient', 'Shares', 'AverageGradients', 'DistributedLearner', 'learner_of',
            'SaveEachEpoch', 'train_rung', 'main']
 
+# %% ../nbs/17_many_processes.ipynb #b41c7e02
+import torch
+from torch import nn
+
+from .data import mnist_sample
+from .linear_model import as_rows, mnist_loss
+
 # %% ../nbs/17_many_processes.ipynb #8dfbe4d1
 from functools import partial
 from pathlib import Path
