@@ -147,10 +147,7 @@ class DistributedLearner(Learner):
 
     def save(self, path: str | Path):
         "As `Learner.save`, by rank 0; all go on when that is done, or hear why not."
-        if self.in_step:
-            rank_0_does(partial(super().save, path))
-        elif where()[0] == 0:
-            super().save(path)
+        rank_0_does(partial(super().save, path), wait=self.in_step)
 
 # %% ../nbs/17_many_processes.ipynb #789f4376
 def learner_of(rung: Rung, digits: Digits | None = None, seed=42, progress=False):

@@ -268,8 +268,8 @@ def same_training(learn):
         )
 
 # %% ../../nbs/workshop/processes.ipynb #531d171f
-def rank_0_does(work: Callable):
-    "Call `work()` in rank 0, while the others wait; its `OSError` is raised in all."
+def rank_0_does(work: Callable, wait: bool = True):
+    "Call `work()` in rank 0, while the others `wait`; its `OSError` is raised in all."
     rank, n = where()
     failed = [None]
     if rank == 0:
@@ -277,7 +277,7 @@ def rank_0_does(work: Callable):
             work()
         except (OSError, ValueError) as error:
             failed = [error]
-    if n > 1:
+    if n > 1 and wait:
         dist.broadcast_object_list(failed)
     if failed[0] is not None:
         raise failed[0]
