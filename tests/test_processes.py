@@ -135,7 +135,7 @@ def test_ctrl_c_and_the_death_of_the_starter_end_all(number, tmp_path):
             os.killpg(starter.pid, number)
         else:
             starter.kill()
-        gone, alive = psutil.wait_procs(started, timeout=60)
+        gone, alive = psutil.wait_procs(started, timeout=300)
         for process in alive:
             process.kill()
         says = starter.stderr.read()
