@@ -4,10 +4,12 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from mnist_basics.learner import BasicOptim, Callback, DataLoaders
@@ -19,7 +21,7 @@ from mnist_basics.many_processes import (
 )
 from mnist_basics.optimizers import lr_find
 from mnist_basics.workshop import saving
-from mnist_basics.workshop.processes import where
+from mnist_basics.workshop.processes import in_group, where
 
 NETS = {
     "linear model": partial(nn.Linear, 16, 1),
@@ -196,6 +198,25 @@ def wait_for_ever(folder):
     """Say that we run; then do nothing, as one that waits for a gradient."""
     Path(folder, str(os.getpid())).touch()
     signal.pause()
+
+
+def joins(rank, port, folder):
+    """Rank 1 is late; rank 0 says whether it has begun without it."""
+    about = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+    for name, value in {**about, "MASTER_ADDR": "127.0.0.1"}.items():
+        os.environ[name] = str(value)
+    joined, init = Path(folder, "joined"), dist.init_process_group
+
+    def late(**options):
+        init(**options)
+        if rank == 1:
+            time.sleep(1)
+            joined.touch()
+
+    dist.init_process_group = late
+    with in_group():
+        Path(folder, str(rank)).write_text(str(joined.exists()))
+        dist.barrier()
 
 
 def as_a_program(folder):

@@ -64,6 +64,22 @@ def test_each_process_has_arguments_of_its_own():
         torch.testing.assert_close(dict(theirs), alone, rtol=0, atol=1e-5)
 
 
+def test_nobody_begins_before_all_have_joined(tmp_path):
+    """Else one with little to do has left, and the others cannot join."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    start(where, 1)  # the modules are imported
+    new = multiprocessing.get_context(processes.METHOD).Process
+    about = [(rank, port, str(tmp_path)) for rank in (0, 1)]
+    both = [new(target=work.joins, args=args) for args in about]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(300)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert (tmp_path / "0").read_text() == "True"
+
+
 def test_any_result_is_brought_back():
     assert start(Path, 2, "/tmp") == [Path("/tmp")] * 2
 

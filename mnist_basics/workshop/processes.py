@@ -87,8 +87,9 @@ def in_group():
         return
     store, rank, n = _met()
     group = dist.PrefixStore("group", store)
-    dist.init_process_group(store=group, rank=rank, world_size=n)
     try:
+        dist.init_process_group(store=group, rank=rank, world_size=n)
+        dist.all_reduce(torch.zeros(1))  # before all have joined, nobody may leave
         yield
     except BaseException as error:  # Ctrl-C, too
         first = says = _sentence(error)
