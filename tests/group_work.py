@@ -215,7 +215,7 @@ def joins(rank, port, folder):
 
     dist.init_process_group = late
     with in_group():
-        Path(folder, str(rank)).write_text(str(joined.exists()))
+        Path(folder, str(rank)).write_text(str(joined.exists()), encoding="utf-8")
         dist.barrier()
 
 

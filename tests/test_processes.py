@@ -77,7 +77,7 @@ def test_nobody_begins_before_all_have_joined(tmp_path):
     for process in both:
         process.join(300)
     assert [process.exitcode for process in both] == [0, 0]
-    assert (tmp_path / "0").read_text() == "True"
+    assert (tmp_path / "0").read_text(encoding="utf-8") == "True"
 
 
 def test_any_result_is_brought_back():
