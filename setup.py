@@ -28,5 +28,5 @@ setup(
     extras_require={"dev": lines("dev_requirements")},
     entry_points={"console_scripts": lines("console_scripts")},
     packages=find_packages(include=["mnist_basics*"]),
-    package_data={"mnist_basics": ["digit_pad.*", "digits/*"]},
+    package_data={"mnist_basics": ["web/*", "digits/*"]},
 )

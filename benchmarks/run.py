@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import functools
 import importlib.metadata
+import itertools
 import statistics
 import struct
 import subprocess
@@ -573,10 +574,10 @@ def votes(bench):
     from mnist_basics.workshop.pad import Playground
 
     rungs = [trained_rung(name, bench.sample, 42) for name in RUNGS]
-    playground, drawings = Playground(rungs, bench.sample), iter(bench.sample.valid_x)
+    playground, numbers = Playground(rungs, bench.sample), itertools.count()
 
     def ours():
-        playground.pad.image = next(drawings)
+        playground.start_from(next(numbers))
 
     sides = side_by_side(bench, None, ours, repeat=15, device="cpu")
     work = "the votes of all rungs on a drawing, with their evidence"

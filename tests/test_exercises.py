@@ -14,14 +14,8 @@ import torch
 from cells import SAY_SO, as_a_cell, defined, flat, say
 
 from mnist_basics import exercises
-from mnist_basics.workshop.checking import (
-    SAYS,
-    Check,
-    Exercise,
-    Prediction,
-    Solution,
-    short,
-)
+from mnist_basics.workshop.checking import SAYS, Check, Exercise, Prediction, Solution
+from mnist_basics.workshop.telling import difference, same, short
 
 ROOT = Path(__file__).parents[1]
 MODULES = [module.name for module in pkgutil.iter_modules(exercises.__path__)]
@@ -41,6 +35,11 @@ GUESSES = [check for _, check in CHECKS if isinstance(check, Prediction)]
 def named(value):
     return getattr(value, "name", str(value))
 
+
+SOURCES = {
+    module: (ROOT / f"mnist_basics/exercises/{module}.py").read_text(encoding="utf-8")
+    for module in MODULES
+}
 
 each_check = pytest.mark.parametrize("module, check", CHECKS, ids=named)
 each_mistake = pytest.mark.parametrize("check, i", MISTAKES, ids=named)
@@ -93,11 +92,11 @@ def spoiled(value):
     return not value if isinstance(value, bool) else value * -1.37 - 0.113
 
 
-def test_every_lesson_that_has_exercises_has_two_or_three_and_a_prediction():
+def test_every_lesson_that_has_exercises_has_two_to_five_and_a_prediction():
     assert MODULES
     for module in MODULES:
         kinds = [type(check) for home, check in CHECKS if home == module]
-        assert 2 <= len(kinds) <= 3 and Prediction in kinds, module
+        assert 2 <= len(kinds) <= 5 and Prediction in kinds, module
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -123,7 +122,8 @@ def test_the_solution_passes(module, check):
     if isinstance(check, Prediction):
         assert check.verdict(check.solve()) == SAYS["right guess"]
     else:
-        right = say(check, "right", count=len(check.cases()))
+        count = len(check.cases()) + bool(check.draw)
+        right = say(check, "right", count=count)
         assert check.verdict(check.solve) == right
 
 
@@ -166,6 +166,63 @@ def test_a_usual_mistake_is_recognised(check, i):
         assert "Case " in verdict
 
 
+@each_check
+def test_an_exercise_is_short_and_knows_ten_mistakes_at_most(module, check):
+    assert len(check.mistakes) <= 10
+    body = ast.parse(SOURCES[module]).body
+    heads = [
+        node for node in body if getattr(node, "name", "") == f"solve_{check.name}"
+    ]
+    ends = [
+        node
+        for node in body
+        if isinstance(node, ast.Assign)
+        and ast.unparse(node.targets[0]) == f"check_{check.name}"
+    ]
+    assert ends[0].end_lineno - heads[0].lineno < 110
+
+
+@pytest.mark.parametrize("check", [c for c in FUNCTIONS if c.draw], ids=named)
+def test_a_case_drawn_anew_is_a_fair_one_and_no_table_of_answers_passes(check):
+    assert repr(check.draw(1)) == repr(check.draw(1))
+    for seed in range(20):
+        case = check.draw(seed)
+        outcomes = [check._outcome(f, case) for f in (check.solve, check.oracle)]
+        assert same(*outcomes) and not isinstance(outcomes[0], BaseException)
+    told, count = [], len(check.cases()) + 1
+
+    def watched(*case):
+        told.append(check.solve(*case))
+        return told[-1]
+
+    for case in check.cases():
+        check._outcome(watched, case)
+    replay = iter(told)
+
+    def table(*case):
+        check.solve(*case)  # in case that somebody watches what it does
+        return next(replay, told[0])
+
+    verdict = check.verdict(table)
+    assert f"Case {count} of {count}:" in verdict
+
+
+REMARKS = [
+    (module, c, key) for module, c in CHECKS for key in getattr(c, "remarks", ())
+]
+
+
+@pytest.mark.parametrize("module, check, key", REMARKS, ids=named)
+def test_a_right_attempt_gets_the_remark_that_it_deserves(module, check, key):
+    tree = ast.parse(textwrap.dedent(inspect.getsource(check.solve)))
+    added = "for _ in (): pass" if key == "loop" else f"if 0: {key}"
+    tree.body[0].body.insert(0, ast.parse(added).body[0])
+    namespace = {**vars(import_module(f"mnist_basics.exercises.{module}"))}
+    as_a_cell(ast.unparse(tree), namespace)
+    verdict = check.verdict(namespace[check.solve.__name__])
+    assert "Well done!" in verdict and flat(check.remarks[key]) in flat(verdict)
+
+
 @each_prediction
 def test_a_guess_that_nobody_foresaw_is_wrong_too(check):
     verdict = check.verdict(spoiled(check.solve()))
@@ -177,7 +234,7 @@ def test_a_mistake_that_nobody_foresaw_fails_too(check):
     wrong = say(check, "wrong")
     assert check.verdict(lambda *case: spoiled(check.solve(*case))).startswith(wrong)
     nothing = check.verdict(lambda *case: [check.solve(*case)].clear())
-    assert SAYS["nothing came"] in nothing
+    assert difference(None, ...) in nothing
     verdict = check.verdict(lambda *case: "a word")
     assert verdict.startswith(wrong)
     assert "expected: " in verdict and "came:     " in verdict

@@ -140,7 +140,8 @@ def test_a_notebook_is_saved_clean_and_with_outputs(notebook):
     assert not [o for o in outputs if o["output_type"] == "error"]
     assert not [o for o in outputs if o.get("name") == "stderr"]
     text = json.dumps(outputs)
-    assert "interactive(" not in text, "a slider is an error without a kernel: tidy.py"
+    for widget in ("interactive(", "jupyter.widget-view"):
+        assert widget not in text, "an error without a kernel: run tests/tidy.py"
     for place in (f"{Path.home()}/", f"{ROOT.parent}/", "/tmp/"):
         assert place not in text, f"a path of this machine: {place}"
     assert "%|" not in text, "a progress bar that stands still"
@@ -341,18 +342,6 @@ def displayed(notebook):
         for kind, where in kinds.items()
         if kind in o.get("data", ())
     ]
-
-
-def test_the_review_asks_37_questions_and_folds_each_answer():
-    review = json.loads((NBS / "18_review.ipynb").read_text(encoding="utf-8"))["cells"]
-    pattern = r"<details><summary><b>(\d+)\. .+?</summary>(.+?)</details>"
-    asked = []
-    for i, cell in enumerate(review):
-        for number, answer in re.findall(pattern, source(cell), re.S):
-            asked.append(int(number))
-            assert len(answer.strip()) > 100
-            assert review[i + 1]["cell_type"] == "code", f"{number} has no proof"
-    assert asked == list(range(1, 38))
 
 
 # Modules as programmers should find them

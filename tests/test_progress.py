@@ -5,6 +5,7 @@ import functools
 import io
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from small_nets import small
@@ -113,3 +114,48 @@ def test_the_table_is_closed_when_it_could_not_begin(capsys):
     with pytest.raises(RuntimeError, match="cannot begin") as raised:
         learn.fit(1)
     assert not hasattr(raised.value, "__notes__"), "the table heard of an end, too"
+
+
+def test_a_bar_alone_is_in_a_terminal_and_goes_away(monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    bar = progress.Bar(3)
+    bar.close()
+    assert terminal.getvalue() == "", "there was nothing to say"
+    bar.show("kneading", 0)
+    bar.show("baking", 2)
+    bar.close()
+    written = terminal.getvalue()
+    assert "kneading" in written and "baking: " in written and "2/3" in written
+    assert written.endswith("\r") and written.split("\r")[-2].strip() == ""
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_alone_is_silent_in_a_log(capsys, monkeypatch):
+    for stream in (sys.stderr, None):  # None: pythonw has no stderr
+        monkeypatch.setattr(sys, "stderr", stream)
+        bar = progress.Bar(3)
+        bar.show("baking", 2)
+        bar.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_alone_is_emptied_in_jupyter_where_it_was_shown(monkeypatch):
+    pages = {}
+
+    def display(page, raw, display_id):
+        pages["bar"] = page
+        return SimpleNamespace(update=lambda page, raw: pages.update(bar=page))
+
+    monkeypatch.setattr(progress, "_in_jupyter", lambda: True)
+    monkeypatch.setattr("IPython.display.display", display)
+    bar = progress.Bar(1)
+    bar.close()
+    assert pages == {}
+    bar.show("<b>aking")
+    assert "&lt;b&gt;aking <progress ></progress>" in pages["bar"]["text/html"]
+    bar.close()
+    assert pages == {"bar": {"text/html": "", "text/plain": ""}}

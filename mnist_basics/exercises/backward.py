@@ -24,55 +24,23 @@ def solve_doubled() -> float:
 
 check_doubled = Prediction(
     solve_doubled,
-    mistakes=[
-        Mistake(
-            lambda: 1,
-            "The slope of a sum for one of its parts is 1, that is right. But here "
-            "both parts are the same Value, and it is used in both places.",
-        ),
-        Mistake(
-            lambda: 2,
-            "That is the gradient of the one before the last. It goes on from there: "
-            "that one was made from another, in the same way.",
-        ),
-        Mistake(
-            lambda: 20,
-            "Two for each of ten links, and added up. Along a way, what is done with "
-            "the slopes of the links?",
-        ),
-        Mistake(
-            lambda: 10,
-            "One for each of ten links, and added up. Along a way, what is done with "
-            "the slopes of the links? And how steep is one link?",
-        ),
-        Mistake(
-            lambda: 3 * 2**10,
-            "That is the number that comes out. How fast does it grow with the first "
-            "one? The 3 plays no part in that.",
-        ),
-        Mistake(
-            lambda: 100,
-            "Ten times ten? Take fewer links, and count the ways: one, two, then "
-            "three.",
-        ),
-        Mistake(
-            lambda: 2**9,
-            "Nearly: you have miscounted the links by one.",
-            shows=lambda guess, truth: guess in (2**9, 2**11),
-        ),
-    ],
+    mistakes={
+        1: """The slope of a sum for one of its parts is 1, that is right. But here both
+            parts are the same Value.""",
+        2: "That is the gradient of the one before the last. It goes on from there.",
+        20: "Two for each of ten links, added up. What is done with slopes on a way?",
+        10: """One for each of ten links, added up. What is done with slopes on a way?
+            And how steep is one link?""",
+        3072: "That is the number that comes out. How fast does it grow with x?",
+    },
     hints=[
         "How fast does x + x grow, if x grows?",
-        "Do it with two links instead of ten. By how much does the last one grow, if "
-        "the first grows by 1?",
-        "Each link has the same slope, and along a way slopes are multiplied.",
+        """Do it with two links instead of ten. By how much does the last one grow, if
+        the first grows by 1?""",
     ],
-    why="The slope of x + x is 1 + 1 = 2, and ten such links make 2 to the power of "
-    "10. Or count the ways: at each link there are two, so that 1,024 different ways "
-    "lead back to the start, each with a slope of 1. backward does not walk them one "
-    "by one: each value waits until both have arrived, and passes on their sum. That "
-    "is why it needs ten steps and not a thousand; and with a hundred links it would "
-    "still finish, when a walk along every way would not.",
+    why="""The slope of x + x is 2, and ten such links make 2 to the power of 10. Or
+        count the ways: 1,024 lead back to the start. backward does not walk them one by
+        one: each value waits until both have arrived, and passes on their sum.""",
 )
 
 # %% ../../nbs/exercises/08_backward.ipynb #a905b7a5
@@ -83,37 +51,10 @@ def solve_log(
     return Value(math.log(value.data), [value], [1 / value.data])
 
 
-def _log_of_x(x, log):
-    return log(x)
-
-
-def _log_of_a_square_plus_1(x, log):
-    return 5 * log(x * x + 1)
-
-
-def _x_times_its_log(x, log):
-    return x * log(x)
-
-
-def _log_of_a_log(x, log):
-    return log(log(x) + 2) - log(x)
-
-
-def _log_cases():
-    "Alone; of something else; used beside x; and one within another."
-    return [
-        (2.0, _log_of_x),
-        (0.25, _log_of_x),
-        (3.0, _log_of_a_square_plus_1),
-        (0.5, _x_times_its_log),
-        (1.5, _log_of_a_log),
-    ]
-
-
 def _watch_log(log, x, calculation):
     "What comes out of a calculation with it, and the gradient of x."
     value = Value(x)
-    result = calculation(value, log)
+    result = eval(calculation, {"x": value, "log": log})
     if not isinstance(result, Value):
         return {"value": result, "gradient": None}
     result.backward()
@@ -127,109 +68,43 @@ def _log_by_torch(value):
     result.backward()
     return Value(result.item(), [value], [leaf.grad.item()])
 
+
+def _plain(came, expected):
+    return came["gradient"] is None and same(came["value"], expected["value"])
+
 # %% ../../nbs/exercises/08_backward.ipynb #a160337e
-def _log_with(slope, base=math.e):
-    "A logarithm with another slope, or to another base."
-    return lambda v: Value(math.log(v.data, base), [v], [slope(v.data)])
-
-
-def _log_in_place(value):
-    "Changes the Value itself."
-    value.data = math.log(value.data)
-    return value
-
-
 check_log = Exercise(
     solve_log,
-    cases=_log_cases,
+    cases=lambda: [
+        (2.0, "log(x)"),
+        (0.25, "log(x)"),
+        (3.0, "5 * log(x * x + 1)"),
+        (0.5, "x * log(x)"),
+        (1.5, "log(log(x) + 2) - log(x)"),
+    ],
     run=_watch_log,
     oracle=_log_by_torch,
-    mistakes=[
-        Mistake(
-            lambda value: math.log(value.data),
-            "The number is right, but it is a plain number, and remembers nothing. "
-            "backward cannot come through it.",
-            shows=lambda came, expected: (
-                came["gradient"] is None and same(came["value"], expected["value"])
-            ),
-        ),
-        Mistake(
-            lambda value: Value(math.log(value.data)),
-            "The value is right, but nothing comes back: the new Value does not know "
-            "what it was made from.",
-            shows=lambda came, expected: (
-                came["gradient"] == 0 and same(came["value"], expected["value"])
-            ),
-        ),
-        Mistake(
-            _log_in_place,
-            "The Value that came in has been changed, and returned. It is still needed "
-            "as it was: make a new one.",
-        ),
-        Mistake(
-            _log_with(lambda x: 1.0),
-            "The value is right; the slope is 1 wherever you are.",
-        ),
-        Mistake(
-            _log_with(lambda x: x),
-            "The slope is upside down: the larger x is, the flatter is its logarithm.",
-        ),
-        Mistake(
-            _log_with(math.log),
-            "The logarithm is not its own slope. That holds for exp.",
-        ),
-        Mistake(
-            _log_with(math.exp),
-            "That is the slope of exp, the way there. The logarithm is the way back.",
-        ),
-        Mistake(
-            _log_with(lambda x: -1 / x**2),
-            "That is the slope of 1 / x, one step too far.",
-        ),
-        Mistake(
-            _log_with(lambda x: 1 / x, base=10),
-            "It is a logarithm, but not the natural one: math.log takes that, if one "
-            "gives it nothing but the number.",
-            shows=lambda came, expected: any(
-                same(came["value"] * math.log(base), expected["value"])
-                for base in (2, 10)
-            ),
-        ),
-        Mistake(
-            lambda value: Value(math.log(value)),
-            "math.log wants a plain number, and a Value is none. Its number is in its "
-            "data.",
-            shows=lambda came, expected: "must be real number" in str(came),
-        ),
-        Mistake(
-            lambda value: Value(math.log(value.data), value, 1 / value.data),
-            "inputs and slopes are lists, also where there is only one of each: "
-            "brackets are missing around it.",
-            shows=lambda came, expected: "not iterable" in str(came),
-        ),
-        Mistake(
-            lambda value: Value(math.log(value.data), [(value, 1 / value.data)]),
-            "There are two lists, one of inputs and one of slopes. Here they are in "
-            "one.",
-            shows=lambda came, expected: "'tuple' object has no" in str(came),
-        ),
-        Mistake(
-            lambda value: Value(math.log(value.data), [value], [1 / value]),
-            "The slope is a Value itself. It should be a plain number.",
-            shows=lambda came, expected: isinstance(came["gradient"], Value),
-        ),
-    ],
+    mistakes={
+        Mistake(lambda value: math.log(value.data), _plain): """The number is right, but
+            it is a plain number, and remembers nothing.""",
+        (", [value], [1 / value.data]", ""): """The value is right, but nothing comes
+            back: the new Value does not know what it was made from.""",
+        ("return Value", "value.data, *_ =", "data])", "data]); return value"): """The
+            Value that came in is changed. It is still needed: make a new one.""",
+        ("1 / value.data", "1.0"): "The value is right; the slope is always 1.",
+        ("1 / value.data", "value.data"): """The slope is upside down: the larger x is,
+            the flatter is its logarithm.""",
+        ("math.log(", "math.log10("): "It is a logarithm, but not the natural one.",
+        ("[value], [1 / value.data]", "value, 1 / value.data"): """inputs and slopes are
+            lists, also where there is only one of each: brackets are missing.""",
+    },
     hints=[
         "Look at _apply in the class: what does it give to the new Value?",
-        "Three things go into Value(data, inputs, slopes): the logarithm of the "
-        "number, and two lists, each with one thing in it.",
-        "What was it made from? And how steep is the logarithm there? The slope is "
-        "computed from value.data, which is a plain number.",
+        """Three things go into Value(data, inputs, slopes): the logarithm of the
+        number, and two lists, each with one thing in it.""",
     ],
-    why="A new Value with its data, what it was made from, and the slope there. That "
-    "is all that any operation has to leave behind. With a rule as in the class it "
-    "would be value._apply(lambda x: (math.log(x), 1 / x)). The logarithm is what the "
-    "cross-entropy loss of notebook 10 is made of.",
+    why="""A new Value with its data, what it was made from, and the slope there: that
+        is all that any operation has to leave behind.""",
 )
 
 # %% ../../nbs/exercises/08_backward.ipynb #30ba798f
@@ -254,148 +129,61 @@ def _watch_skip(skip_gradients, xb, weights, bias, grad):
 
 def _skip_by_autograd(xb, weights, bias, grad):
     "What PyTorch says."
-    leaves = [
-        tensor.detach().clone().requires_grad_() for tensor in (xb, weights, bias)
-    ]
-    x, w, b = leaves
+    x, w, b = [t.detach().clone().requires_grad_() for t in (xb, weights, bias)]
     (x + (x @ w + b).relu()).backward(grad)
-    return tuple(leaf.grad for leaf in leaves)
+    return x.grad, w.grad, b.grad
+
+
+def _skip_case(seed, images, n):
+    "A layer and a gradient, at random."
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (images, n), (n, n), (n,), (images, n)
+    return tuple(torch.randn(shape, generator=generator) for shape in shapes)
 
 
 def _skip_cases():
     "Two units by hand; more at random; a layer that is asleep; one image; doubles."
-    generator = torch.Generator().manual_seed(8)
-
-    def random(*shape):
-        return torch.randn(shape, generator=generator)
-
     x = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 1.0]])
     w, b = torch.tensor([[1.0, -1.0], [0.5, 2.0]]), torch.tensor([0.0, -1.0])
     grad = torch.tensor([[1.0, 2.0], [-1.0, 4.0], [3.0, 0.5]])
-    asleep = torch.full((3,), -100.0)
-    return [
-        (x, w, b, grad),
-        (random(6, 4), random(4, 4), random(4), random(6, 4)),
-        (random(5, 3), random(3, 3), asleep, random(5, 3)),
-        (random(1, 5), random(5, 5), random(5), random(1, 5)),
-        tuple(
-            t.double() for t in (random(7, 2), random(2, 2), random(2), random(7, 2))
-        ),
-    ]
+    xs, ws, bias, grads = _skip_case(8, 5, 3)
+    doubles = tuple(t.double() for t in _skip_case(8, 7, 2))
+    asleep, one = (xs, ws, bias - 100, grads), _skip_case(8, 1, 5)
+    return [(x, w, b, grad), _skip_case(8, 6, 4), asleep, one, doubles]
 
 # %% ../../nbs/exercises/08_backward.ipynb #ef1186b1
-def _skip_with(
-    mask=lambda xb, sums: sums > 0,
-    of_xb=lambda grad, through, w: grad + through @ w.T,
-    of_weights=lambda xb, through: xb.T @ through,
-    of_bias=lambda through: through.sum(0),
-):
-    "The way back with something amiss."
-
-    def attempt(xb, weights, bias, grad):
-        through = grad * mask(xb, xb @ weights + bias)
-        return of_xb(grad, through, weights), of_weights(xb, through), of_bias(through)
-
-    return attempt
-
-
-def _skip_in_another_order(xb, weights, bias, grad):
-    "As PyTorch would list the parameters, and then the input."
-    by_xb, by_weights, by_bias = solve_skip_gradients(xb, weights, bias, grad)
-    return by_weights, by_bias, by_xb
-
-
 check_skip_gradients = Exercise(
     solve_skip_gradients,
     cases=_skip_cases,
+    draw=lambda seed: _skip_case(seed, 5, 4),
     run=_watch_skip,
     oracle=_skip_by_autograd,
-    mistakes=[
-        Mistake(
-            _skip_with(of_xb=lambda grad, through, w: through @ w.T),
-            "The gradients of weights and bias are right. But xb has two ways to the "
-            "outcome, and you have gone back along one of them, through the layer.",
-        ),
-        Mistake(
-            _skip_with(of_xb=lambda grad, through, w: grad),
-            "The gradients of weights and bias are right. But xb has two ways to the "
-            "outcome, and you have gone back along one of them, the way around.",
-        ),
-        Mistake(
-            _skip_with(of_xb=lambda grad, through, w: through + through @ w.T),
-            "The gradients of weights and bias are right. The way around does not lead "
-            "through the ReLU, so all of the gradient comes back along it.",
-        ),
-        Mistake(
-            _skip_with(of_xb=lambda grad, through, w: grad + through @ w),
-            "The gradients of weights and bias are right. For that of xb, the weights "
-            "must be turned; because they are square, no shape has warned you.",
-        ),
-        Mistake(
-            _skip_with(mask=lambda xb, sums: 1),
-            "The ReLU lets everything back. It should do so only where its input was "
-            "above 0.",
-        ),
-        Mistake(
-            _skip_with(mask=lambda xb, sums: xb > 0),
-            "The ReLU lets back where xb was above 0. But what went into it was "
-            "xb @ weights + bias.",
-        ),
-        Mistake(
-            _skip_with(mask=lambda xb, sums: xb + sums.relu() > 0),
-            "The ReLU lets back where the outcome was above 0. The skip has been added "
-            "to that; ask what went into the ReLU.",
-        ),
-        Mistake(
-            _skip_with(mask=lambda xb, sums: sums.relu()),
-            "The gradient is multiplied by what came out of the ReLU. Its slope is "
-            "wanted: 1 or 0.",
-        ),
-        Mistake(
-            _skip_with(of_weights=lambda xb, through: through.T @ xb),
-            "The gradient of weights is lying on its side. Row i belongs to number i "
-            "of xb.",
-        ),
-        Mistake(
-            _skip_with(of_weights=lambda xb, through: xb.T @ through / len(xb)),
-            "The gradient of weights is a mean over the images. Where a weight is used "
-            "several times, the gradients are added up.",
-        ),
-        Mistake(
-            _skip_with(of_bias=lambda through: through.mean(0)),
-            "The gradient of bias is a mean over the images. Where a number is used "
-            "several times, the gradients are added up.",
-        ),
-        Mistake(
-            _skip_with(of_bias=lambda through: through),
-            "The gradient of bias should have the shape of bias. It is used in every "
-            "image: what happens where ways meet?",
-        ),
-        Mistake(
-            _skip_in_another_order,
-            "They are the right gradients, but in another order: first that of xb, "
-            "then weights, then bias.",
-        ),
-        Mistake(
-            lambda xb, weights, bias, grad: xb.grad.sum(),
-            "PyTorch's backward has left nothing in .grad here: nobody asked it to "
-            "take notes. But you do not need it; go back by hand.",
-            shows=lambda came, expected: (
-                "does not require grad" in str(came) or "NoneType" in str(came)
-            ),
-        ),
-    ],
+    remarks={
+        "backward": "PyTorch went back for you. Now by hand, line by line.",
+        "autograd.grad": "PyTorch went back for you. Now by hand, line by line.",
+    },
+    mistakes={
+        ("grad + through", "through"): """xb has two ways to the outcome, and you have
+            gone back along one of them, through the layer.""",
+        ("grad + through @ weights.T", "grad"): """xb has two ways to the outcome, and
+            you have gone back along one of them, the way around.""",
+        ("weights.T", "weights"): """For the gradient of xb, the weights must be turned;
+            because they are square, no shape has warned you.""",
+        ("grad * (xb @ weights + bias > 0)", "grad"): """The ReLU lets everything back.
+            It should do so only where its input was above 0.""",
+        ("xb @ weights + bias > 0", "xb + (xb @ weights + bias).relu() > 0"): """The
+            ReLU lets back where the outcome was above 0. Ask what went into it.""",
+        ("xb.T @ through", "through.T @ xb"): """The gradient of weights is lying on its
+            side. Row i belongs to number i of xb.""",
+        ("sum(0)", "mean(0)"): """The gradient of bias is a mean over the images. Where
+            a number is used several times, the gradients are added up.""",
+    },
     hints=[
-        "Forwards first: sums = xb @ weights + bias, then the ReLU, then + xb. Now go "
-        "back, line by line, as in two_layer_gradients.",
-        "What comes back through the ReLU is grad where the sums were above 0, and 0 "
-        "elsewhere. From it you get weights and bias as in the lesson.",
-        "xb is used twice. What comes back along the one way, and what along the "
-        "other? And what is done where ways meet?",
+        """Forwards first: sums = xb @ weights + bias, then the ReLU, then + xb. Now go
+        back, line by line, as in two_layer_gradients.""",
+        "xb is used twice. What comes back along each way, and where ways meet?",
     ],
-    why="What comes back through the ReLU goes on to weights and bias as in the "
-    "two-layer net. To xb there are two ways, so two gradients are added: what came "
-    "through the layer, and grad itself, which comes back along the skip without being "
-    "multiplied by anything. Fifty such layers whose units are all asleep pass on "
-    "all of it; fifty layers without a skip would pass on nothing.",
+    why="""To xb there are two ways, so two gradients are added: what came through the
+        layer, and grad itself, which comes back along the skip as it is. Fifty such
+        layers, all asleep, pass on all of it; without a skip, nothing.""",
 )

@@ -7,13 +7,14 @@ __all__ = ['check_forgotten', 'check_fit_patiently', 'check_top_losses', 'solve_
 # %% ../../nbs/exercises/06_learner.ipynb #b9fb742c
 import copy
 import math
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..learner import BasicOptim, Callback, DataLoaders, Learner
-from ..linear_model import Batches, mnist_loss
+from ..learner import BasicOptim, DataLoaders, Learner, get_lr
+from ..linear_model import Batches
 from ..workshop.checking import Exercise, Mistake, Prediction
 
 # %% ../../nbs/exercises/06_learner.ipynb #25d947d1
@@ -29,50 +30,21 @@ def solve_forgotten() -> float:
 
 check_forgotten = Prediction(
     solve_forgotten,
-    mistakes=[
-        Mistake(
-            lambda: 0.4,
-            "There it is after two steps; or after three, if each gradient had been "
-            "cleared. None was, and there are three.",
-        ),
-        Mistake(
-            lambda: 0.8,
-            "That is where it stands after the first step. Two more follow.",
-        ),
-        Mistake(
-            lambda: -0.4,
-            "You double the gradient each time. But backward adds the new gradient "
-            "to the old sum, and the new one is always 2.",
-        ),
-        Mistake(
-            lambda: -0.8,
-            "The gradient of the last step is right, 6. But the first two steps were "
-            "shorter.",
-        ),
-        Mistake(
-            lambda: 2.2,
-            "The right distance, in the wrong direction: the loss falls when "
-            "the weight does.",
-        ),
-        Mistake(
-            lambda: 1.6,
-            "Up? A step goes against the gradient, so that the loss falls. And look "
-            "at what backward does with an old gradient.",
-            shows=lambda guess, truth: guess > 1,
-        ),
-    ],
+    mistakes={
+        0.4: "So after two steps; or after three, with each gradient cleared.",
+        0.8: "That is where it stands after the first step. Two more follow.",
+        -0.4: """You double the gradient each time. But backward adds the new gradient
+            to the old sum, and the new one is always 2.""",
+        2.2: "Up? A step goes against the gradient, so that the loss falls.",
+    },
     hints=[
-        "How fast does 2 · weight grow with the weight? That is the gradient, "
-        "wherever the weight is.",
-        "After the second backward, .grad holds the first gradient and the second one, "
-        "added up. And after the third?",
+        "How fast does 2 · weight grow with the weight? That is the gradient.",
+        """After the second backward, .grad holds the first gradient and the second one,
+        added up. And after the third?""",
     ],
-    why="The gradient is 2 each time, but .grad holds 2, then 4, then 6, so that "
-    "the steps are 0.2, 0.4 and 0.6 long: 1.2 together. The steps get longer and "
-    "longer although the slope never changes. (On purpose, one can use this: leave "
-    "out the clearing for four batches, then step once with a quarter of the rate, "
-    "and it is as if the batch were four times as large. That helps where the memory "
-    "is too small for large batches.)",
+    why="""The gradient is 2 each time, but .grad holds 2, then 4, then 6: the steps are
+        0.2, 0.4 and 0.6 long. (Where memory is short, one does it on
+        purpose: cleared after every fourth batch, with a quarter of the rate.)""",
 )
 
 # %% ../../nbs/exercises/06_learner.ipynb #d2c24b75
@@ -97,236 +69,76 @@ def solve_fit_patiently(
     return lowest
 
 
-class _Weights(Callback):
-    "Notes the weight of the model at the end of every epoch."
+def _watch_patience(fit_patiently, valid_losses, patience):
+    "At which rates it fitted, how old the model is at the end, and what came back."
+    lr, rates = 0.125 / patience, []
 
-    def __init__(self):
-        self.seen = []
-
-    def after_train(self, learn):
-        self.seen.append(learn.model.weight.item())
-
-
-class _Prescribed(Learner):
-    "A Learner with given losses, and a weight that is another one after each epoch."
-
-    def __init__(self, valid_losses, train_losses):
-        self.valid_losses, self.train_losses = valid_losses, train_losses
-        self.weights = _Weights()
-        one = torch.ones(1, 1)
-        dls = DataLoaders(*[Batches(one, one, 1, device="cpu") for _ in "tv"])
-        settings = {"lr": 0.125, "cbs": [self.weights], "progress": False}
-        super().__init__(dls, nn.Linear(1, 1, bias=False), self._train_loss, **settings)
-
-    def _at(self, losses, epoch):
-        return losses[min(epoch, len(losses) - 1)]
-
-    def _train_loss(self, preds, targets):
-        "The given number, with a gradient that is always the same."
-        loss = self._at(self.train_losses, len(self.weights.seen))
+    def prescribed(preds, targets):
+        "The model predicts its bias, which tells for how many epochs it has learned."
+        age = min(round(-preds.mean().item() / lr), len(valid_losses))
+        loss = [99.0, *valid_losses][age] if targets.any() else 10 / (age + 1)
         return (preds - preds.detach()).mean() + loss
 
-    def validate(self, batches=None):
-        losses = self.train_losses if batches is self.dls.train else self.valid_losses
-        done = len(self.weights.seen)
-        return [self._at(losses, done - 1) if done else math.inf]
-
-
-def _watch_patience(fit_patiently, valid_losses, train_losses, patience):
-    "How long it fitted, which epoch's parameters the model has, and what came back."
-    learn = _Prescribed(valid_losses, train_losses)
+    x = torch.zeros(2, 1)
+    dls = DataLoaders(*[Batches(x, x + y, 2, device="cpu") for y in (0, 1)])
+    note = SimpleNamespace(after_train=lambda learn: rates.append(get_lr(learn.opt)))
+    settings = {"lr": lr, "cbs": [note], "progress": False}
+    learn = Learner(dls, nn.BatchNorm1d(1), prescribed, **settings)
     try:
         returned = fit_patiently(learn, patience, len(valid_losses))
-    except KeyboardInterrupt as error:  # raised by a callback like our impatient reader
-        message = "a KeyboardInterrupt was raised, and nobody caught it"
-        raise RuntimeError(message).with_traceback(error.__traceback__) from None
-    weight, seen = learn.model.weight.item(), learn.weights.seen
+    except KeyboardInterrupt:  # raised by a callback like our impatient reader
+        raise RuntimeError("Nobody caught the KeyboardInterrupt.") from None
     return {
-        "epochs": len(seen),
-        "parameters of epoch": seen.index(weight) + 1 if weight in seen else 0,
+        "learning rates": sorted(set(rates)),
+        "epochs": len(rates),
+        "parameters of epoch": round(-learn.model.bias.item() / lr),
+        "buffers of epoch": learn.model.num_batches_tracked.item(),
         "returned": returned.item() if torch.is_tensor(returned) else returned,
     }
 
 
-def _patience_cases():
-    "A bump; ups and downs; a loss that stands still; no stop; little patience; a trap."
-    bump = [5.0, 4.0, 3.0, 3.5, 3.2, 3.1, 2.0, 1.0]
-    ups_and_downs = [5.0, 6.0, 4.0, 5.0, 3.0, 4.0, 2.0, 3.0, 3.0, 1.0]
-    return [
-        (bump, [5.0, 4.0, 3.0, 2.5, 2.0, 1.6, 1.3, 1.0], 2),
-        (ups_and_downs, [6.0, 5.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.2, 1.1, 1.0], 2),
-        ([4.0, 3.0, 3.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.5, 2.0, 1.5, 1.0], 2),
-        ([6.0, 5.0, 4.0, 3.5, 5.0], [6.0, 5.0, 4.0, 3.0, 2.0], 3),
-        ([3.0, 2.0, 2.5, 1.0], [3.0, 2.0, 1.5, 1.0], 1),
-        ([9.0, 8.0, 7.0, 6.0, 5.0, 6.0], [4.0, 3.0, 3.5, 3.6, 3.0, 2.0], 2),
-    ]
+def _none_was_best(came, _):
+    return "NoneType" in str(came) or "local variable" in str(came)
 
 # %% ../../nbs/exercises/06_learner.ipynb #6055bc62
-def _impatient(
-    better=lambda loss, lowest, last: loss < lowest, wait=0, column=1, reset=True
-):
-    "A fit that is patient in the wrong way."
-
-    def attempt(learn, patience, epochs):
-        lowest, last, waited = math.inf, math.inf, 0
-        for _ in range(epochs):
-            learn.fit(1)
-            loss = learn.recorder.values[-1][column]
-            if better(loss, lowest, last):
-                waited = 0 if reset else waited
-                best = copy.deepcopy(learn.model.state_dict())
-            else:
-                waited += 1
-            lowest, last = min(loss, lowest), loss
-            if waited == patience + wait:
-                break
-        learn.model.load_state_dict(best)
-        return lowest
-
-    return attempt
-
-
-def _fit_as_it_is(learn, patience, epochs):
-    "The best parameters are not copied, and so they go on changing."
-    return _fit_and_keep(learn, patience, epochs, copied=lambda state: state)
-
-
-def _keeps_the_last(came, expected):
-    "Has the model the parameters of its last epoch, and should have others?"
-    return came["parameters of epoch"] == came["epochs"] == expected["epochs"]
-
-
-def _fit_and_keep(learn, patience, epochs, copied=copy.deepcopy, always=True):
-    "The right epochs, and at the end something amiss."
-    lowest, waited, best = math.inf, 0, None
-    for _ in range(epochs):
-        learn.fit(1)
-        loss = learn.validate()[0]
-        waited = 0 if loss < lowest else waited + 1
-        best = copied(learn.model.state_dict()) if loss < lowest else best
-        lowest = min(loss, lowest)
-        if waited == patience:
-            break
-    if always or waited == patience:
-        learn.model.load_state_dict(best)
-    return lowest
-
-
-def _fit_from_zero(learn, patience, epochs):
-    "No loss is ever lower than 0."
-    lowest = 0
-    for _ in range(epochs):
-        learn.fit(1)
-        if learn.recorder.values[-1][1] < lowest:
-            best = learn.model.state_dict()
-    learn.model.load_state_dict(best)
-
-
-def _never_better(learn, patience, epochs):
-    "Every epoch counts as one without improvement."
-    for _ in range(min(patience, epochs)):
-        learn.fit(1)
-    return 0.0
-
-
-def _return_the_last(learn, patience, epochs):
-    "The loss of the last epoch."
-    solve_fit_patiently(learn, patience, epochs)
-    return learn.recorder.values[-1][1]
-
-
-def _fit_to_the_end(learn, patience, epochs):
-    "All epochs, and the last one is taken for the best."
-    learn.fit(epochs)
-    return learn.recorder.values[-1][1]
-
-
 check_fit_patiently = Exercise(
     solve_fit_patiently,
-    cases=_patience_cases,
+    cases=lambda: [
+        ([5.0, 4.0, 3.0, 3.5, 3.2, 3.1, 2.0, 1.0], 2),
+        ([5.0, 6.0, 4.0, 5.0, 3.0, 4.0, 2.0, 3.0, 3.0, 1.0], 2),
+        ([4.0, 3.0, 3.0, 3.0, 2.0, 1.0], 2),
+        ([6.0, 5.0, 4.0, 3.5, 5.0], 3),
+        ([3.0, 2.0, 2.5, 1.0], 1),
+    ],
     run=_watch_patience,
-    mistakes=[
-        Mistake(
-            _impatient(column=0),
-            "It looks at the training loss. That tells how well the model knows what "
-            "it has practised with; the validation loss is the other number in the "
-            "row.",
-        ),
-        Mistake(
-            _impatient(reset=False),
-            "It counts all epochs without improvement. They should be in a row: "
-            "with each improvement, the counting begins anew.",
-        ),
-        Mistake(
-            _impatient(lambda loss, lowest, last: loss < last),
-            "Each loss is compared with the one of the epoch before. It should be "
-            "lower than ever before.",
-        ),
-        Mistake(
-            _impatient(lambda loss, lowest, last: loss <= lowest),
-            "A loss that is equal to the lowest one counts as an improvement here. "
-            "It should be lower.",
-        ),
-        Mistake(_impatient(wait=1), "It waits one epoch too long."),
-        Mistake(_fit_to_the_end, "It never stops before all epochs are used up."),
-        Mistake(
-            _fit_from_zero,
-            "No epoch was ever the best one, so that there is nothing to put back. "
-            "What does the lowest loss begin with? It must be larger than any loss "
-            "that may come. And lower is better.",
-            shows=lambda came, expected: (
-                isinstance(came, UnboundLocalError) or "NoneType" in str(came)
-            ),
-        ),
-        Mistake(
-            _never_better,
-            "It stops as if no epoch had been better than those before. What does the "
-            "lowest loss begin with? It must be larger than any loss that may come. "
-            "And lower is better.",
-        ),
-        Mistake(
-            lambda *case: _fit_and_keep(*case, always=False),
-            "When all epochs have been used up, the best parameters are not put back.",
-        ),
-        Mistake(
-            _fit_as_it_is,
-            "It stops when it should. But at the end the model has the parameters of "
-            "its last epoch. If you did keep the best ones: state_dict() hands out the "
-            "tensors themselves, not copies, and these go on changing with every step.",
-            shows=_keeps_the_last,
-        ),
-        Mistake(
-            _return_the_last,
-            "All is well with the model; but what is returned is the loss of the last "
-            "epoch, not that of the best one.",
-        ),
-        Mistake(
-            _impatient(wait=-1),
-            "It stops too early.",
-            shows=lambda came, expected: 0 < came["epochs"] < expected["epochs"],
-        ),
-        Mistake(
-            lambda learn, patience, epochs: [learn.fit(epochs) for _ in range(epochs)],
-            "It goes on for too long.",
-            shows=lambda came, expected: came["epochs"] > expected["epochs"],
-        ),
-    ],
+    mistakes={
+        ("[-1][1]", "[-1][0]"): """It looks at the training loss. The validation loss is
+            the other number in the row.""",
+        ("lowest, waited = valid_loss, 0", "lowest = valid_loss"): """It counts all
+            epochs without improvement. With each one, counting should begin anew.""",
+        ("waited += 1", "waited, lowest = waited + 1, valid_loss"): """Each loss is
+            compared with the one before it. It should be lower than ever before.""",
+        ("valid_loss < lowest", "valid_loss <= lowest"): """A loss that is equal to the
+            lowest one counts as an improvement here. It should be lower.""",
+        ("== pat", "> pat"): "It goes on for one epoch too many.",
+        Mistake(("math.inf, 0", "0, 0"), _none_was_best): """There is nothing to put
+            back. Was no epoch the best? The lowest loss must begin with more than any.
+            Or was None kept? learn.save, say, writes a file and returns nothing;
+            learn.load reads it again, by its name.""",
+        ("    learn.model.load", "    waited == patience and learn.model.load"): """
+            When all epochs have been used up, the best parameters are not put back.""",
+        ("dict(best)", "dict(best | {'bias': learn.model.bias})"): """At the end the
+            model has the parameters of its last epoch. If you kept the best: in
+            state_dict() are the tensors themselves, which every step changes.""",
+    },
     hints=[
-        "learn.fit(1) in a loop; after each, learn.recorder.values[-1] is the row "
-        "of that epoch: training loss, validation loss.",
-        "Three things to remember: the lowest loss so far (what is it before "
-        "the first epoch?), the parameters that belong to it, and how many epochs "
-        "have passed since.",
-        "learn.model.state_dict() is a dictionary of tensors, which go on "
-        "changing. Keep a copy, with copy.deepcopy, and put it back with "
-        "learn.model.load_state_dict.",
+        "After learn.fit(1), learn.recorder.values[-1] is the row of that epoch.",
+        """Remember the lowest loss so far (what is it at first?), the parameters that
+        belong to it, and how many epochs have passed since.""",
+        "copy.deepcopy keeps a state_dict() as it is; load_state_dict puts it back.",
     ],
-    why="An improvement sets the counter back to 0 and makes a copy of all parameters; "
-    "anything else moves the counter on. The copy is what matters most: without it, "
-    "the best parameters are the very tensors that training changes. The same could be "
-    "written as a callback with after_epoch, which stops the fit by raising an error, "
-    "as our impatient reader did. This is called early stopping. Since the validation "
-    "set now has a say in the training, the loss at the end is a little too good.",
+    why="""This is called early stopping. Since the validation set now has a say in
+        training, the loss at the end is a little too good.""",
 )
 
 # %% ../../nbs/exercises/06_learner.ipynb #5d795d94
@@ -342,202 +154,66 @@ def solve_top_losses(
     return torch.stack(each).topk(n).indices
 
 
-def _made_up(generator, n):
-    "Images of six pixels, and targets."
-    targets = torch.rand(n, 1, generator=generator).round()
-    return torch.randn(n, 6, generator=generator) + targets, targets
-
-
 def _watch_top_losses(top_losses, images, n, loss_func):
     "What it finds; and in which mode was the model asked? (One layer is dropout.)"
-    generator, modes = torch.Generator().manual_seed(3), []
-    sets = [_made_up(generator, count) for count in (images + 5, images)]
-    dls = DataLoaders(*[Batches(*of_one, 4, device="cpu") for of_one in sets])
+    generator, sets, modes = torch.Generator().manual_seed(images), [], []
+    for count in (images + 5, images):
+        y = torch.rand(count, 1, generator=generator).round()
+        x = torch.randn(count, 6, generator=generator) + y
+        sets.append(Batches(x, y, 4, device="cpu"))
     model = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 1))
-    with torch.no_grad():
-        model[1].weight.copy_(torch.randn(1, 6, generator=generator))
+    nn.init.normal_(model[1].weight, generator=generator)
     model.register_forward_hook(lambda net, args, preds: modes.append(net.training))
-    learn = Learner(dls, model, loss_func, progress=False)
-    return {"worst": top_losses(learn, n), "training mode": any(modes)}
+    learn = Learner(DataLoaders(*sets), model, loss_func, progress=False)
+    worst = top_losses(learn, n)
+    return {"training mode": any(modes), "worst": worst}
 
 
 def _by_torch(learn, n):
     "With a loss that PyTorch gives for each image."
     preds, targets = learn.predict(learn.dls.valid.x), learn.dls.valid.y
-    if learn.loss_func is mnist_loss:
-        losses = F.l1_loss(preds.sigmoid(), targets, reduction="none")
-    else:
-        losses = learn.loss_func(preds, targets, reduction="none")
+    losses = learn.loss_func(preds, targets, reduction="none")
     return losses.flatten().argsort(descending=True)[:n]
 
 
 def _top_losses_cases():
-    "Few images and many, one and all of them; three losses."
-    return [
-        (9, 4, mnist_loss),
-        (40, 5, F.mse_loss),
-        (12, 1, F.binary_cross_entropy_with_logits),
-        (6, 6, mnist_loss),
-        (150, 10, F.mse_loss),
-    ]
+    "Few images and many, one and all of them; two losses."
+    losses = F.binary_cross_entropy_with_logits, F.mse_loss
+    pairs = (9, 4), (40, 5), (12, 1), (6, 6), (150, 10)
+    return [(*pair, losses[i % 2]) for i, pair in enumerate(pairs)]
+
+
+def _in_another_order(came, expected):
+    return sorted(came["worst"].tolist()) == sorted(expected["worst"].tolist())
 
 # %% ../../nbs/exercises/06_learner.ipynb #891230b3
-def _each(preds, targets, loss_func):
-    "The loss of each image."
-    return torch.stack([loss_func(*pair) for pair in zip(preds, targets)])
-
-
-def _top_with(choose, part="valid", loss_func=None):
-    "Of the right losses, the wrong ones are chosen; or the losses are wrong."
-
-    def attempt(learn, n):
-        batches = getattr(learn.dls, part)
-        preds = learn.predict(batches.x)
-        return choose(_each(preds, batches.y, loss_func or learn.loss_func), preds, n)
-
-    return attempt
-
-
-def _top_in_training(learn, n):
-    "Asks the model in the mode in which it is."
-    losses = _each(learn.model(learn.dls.valid.x), learn.dls.valid.y, learn.loss_func)
-    return losses.topk(n).indices
-
-
-def _top_of_difference(learn, n):
-    "The difference has a sign."
-    answers = learn.predict(learn.dls.valid.x).sigmoid()
-    return (answers - learn.dls.valid.y).flatten().topk(n)[1]
-
-
-def _top_of_raw(learn, n):
-    "Without a sigmoid."
-    outputs = learn.predict(learn.dls.valid.x)
-    return (outputs - learn.dls.valid.y).abs().flatten().topk(n)[1]
-
-
-def _top_batches(learn, n):
-    "One number for each batch."
-    losses = [learn.loss_func(learn.predict(xb), yb) for xb, yb in learn.dls.valid]
-    return torch.stack(losses).topk(n).indices
-
-
-def _too_few(came, expected):
-    "Was there nothing more to choose?"
-    if "out of range" in str(came):
-        return True
-    return 0 < len(came["worst"]) < len(expected["worst"])
-
-
-def _sorted_along_one(came, expected):
-    "A column, or what comes of sorting one along the wrong axis."
-    came, wanted = came["worst"], expected["worst"]
-    in_a_column = came.shape == (*wanted.shape, 1)
-    return in_a_column or came.shape == wanted.shape and not came.any()
-
-
 check_top_losses = Exercise(
     solve_top_losses,
     cases=_top_losses_cases,
+    draw=lambda seed: (20 + seed % 100, 5, F.mse_loss),
     run=_watch_top_losses,
     oracle=_by_torch,
-    mistakes=[
-        Mistake(
-            _top_in_training,
-            "The model was asked in training mode. In that mode some layers behave "
-            "differently: here there is a layer called dropout, which sets about half "
-            "of its inputs, chosen by chance, to 0. Look up what the Learner does "
-            "before it validates or predicts.",
-            shows=lambda came, expected: came["training mode"],
-        ),
-        Mistake(
-            _top_with(lambda losses, preds, n: losses.topk(n).indices, part="train"),
-            "Those are images of the training set. The model has practised with them; "
-            "what it finds hard is to be seen on those that are new to it.",
-        ),
-        Mistake(
-            _top_with(lambda losses, preds, n: losses.argsort()[:n]),
-            "Those are the images with the lowest losses.",
-        ),
-        Mistake(
-            _top_with(lambda losses, preds, n: losses.topk(n).indices.flip(0)),
-            "The right images, but the worst one comes last.",
-        ),
-        Mistake(
-            _top_with(lambda losses, preds, n: losses.topk(n).indices.sort()[0]),
-            "The right images, in the order in which they stand in the set. "
-            "The worst one should come first.",
-        ),
-        Mistake(
-            _top_with(lambda losses, preds, n: losses.topk(n).values),
-            "Those seem to be losses. The positions are asked for.",
-            shows=lambda came, expected: came["worst"].is_floating_point(),
-        ),
-        Mistake(
-            _top_with(lambda losses, preds, n: losses.topk(n)),
-            "topk gives two things, the largest values and where they are. "
-            "Only the second is asked for.",
-            shows=lambda came, expected: isinstance(
-                came["worst"], torch.return_types.topk
-            ),
-        ),
-        Mistake(
-            _top_with(lambda losses, preds, n: losses[:, None].argsort(0)[:n]),
-            "A column came, [n, 1], or nothing but zeros. argsort and topk look "
-            "along the last axis: in a column, [N, 1], each row is sorted for itself, "
-            "and there is only one number in it.",
-            shows=_sorted_along_one,
-        ),
-        Mistake(
-            _top_batches,
-            "There are fewer numbers to choose from than images. The loss function "
-            "makes one number of all that it is given, a mean; there should be one "
-            "for each image. (And if they stand in a column, [N, 1]: topk looks along "
-            "the last axis, where there is only one.)",
-            shows=_too_few,
-        ),
-        Mistake(
-            _top_with(
-                lambda losses, preds, n: losses.topk(n).indices,
-                loss_func=mnist_loss,
-            ),
-            "That is right for mnist_loss only. A Learner may have another loss "
-            "function; ask it.",
-        ),
-        Mistake(
-            _top_of_difference,
-            "The difference between answer and target has a sign: this way only "
-            "7s that are taken for 3s are found, and not the other way round. "
-            "And which loss the Learner has is not asked.",
-        ),
-        Mistake(
-            _top_of_raw,
-            "The raw outputs are compared with the targets, as if they were "
-            "probabilities. The loss function knows what to make of raw outputs.",
-        ),
-        Mistake(
-            _top_with(lambda losses, preds, n: preds.flatten().topk(n).indices),
-            "Those are the images with the highest outputs, right or wrong. "
-            "The targets play no part in it.",
-        ),
-        Mistake(
-            _top_with(
-                lambda losses, preds, n: (-preds.abs()).flatten().topk(n).indices
-            ),
-            "Those are the images about which the model is least sure. The worst ones "
-            "are those about which it is sure and wrong.",
-        ),
-    ],
+    mistakes={
+        ("learn.predict", "learn.model"): """The model was asked in training mode, in
+            which dropout, one of its layers, answers by chance. The lesson says, under
+            "To validate", how to switch to evaluation mode.""",
+        ("(learn.dls.valid", "(learn.dls.train", "valid.y.", "train.y."): """Those are
+            images of the training set, with which the model has practised.""",
+        (".topk(n).indices", ".argsort()[:n]"): "Those with the lowest losses came.",
+        Mistake((".indices", ".indices.sort()[0]"), _in_another_order): """The right
+            images, in another order. The worst one should come first.""",
+        Mistake((".topk", ".mean().topk"), lambda came, _: "of range" in str(came)): """
+            There are too few numbers to choose from: the loss function makes one mean
+            of all that it is given. (And in a column, [N, 1], topk looks along the last
+            axis, where there is only one.)""",
+        ("learn.loss_func(", "F.l1_loss("): """The raw outputs are compared with the
+            targets. The Learner's loss function knows what to make of raw outputs.""",
+    },
     hints=[
         "learn.predict takes all images at once and asks the model properly.",
-        "The mean over a batch of one image is the loss of that image. Slices make "
-        "such batches: preds[5:6] has the shape [1, 1].",
-        "torch.stack makes one tensor of a list of losses, and topk(n) finds the n "
-        "largest numbers in it and where they stand.",
+        "A batch of one image has that image's loss: preds[5:6] is [1, 1].",
+        "torch.stack makes one tensor of a list; topk(n) finds the n largest in it.",
     ],
-    why="predict puts the model into evaluation mode first, and back afterwards: "
-    "after a fit it stands in training mode, and a model with dropout would answer "
-    "differently each time. The rest is a loop over batches of one, and topk, "
-    "which sorts as well. To look at the hardest images is the quickest way to find "
-    "wrong labels in a data set.",
+    why="""predict puts the model into evaluation mode first, and back afterwards. To
+        look at the hardest images is the quickest way to find wrong labels.""",
 )

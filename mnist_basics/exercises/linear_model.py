@@ -25,45 +25,22 @@ def solve_from_zero() -> list[float]:
 
 check_from_zero = Prediction(
     solve_from_zero,
-    mistakes=[
-        Mistake(
-            lambda: [0.5, 0.5],
-            "The loss is right. As to the accuracy: it does not toss a coin, it says "
-            "the same to every image.",
-        ),
-        Mistake(
-            lambda: [0.5, 0.6],
-            "The loss is right. It does say the same to every image; but is an output "
-            "of exactly 0 above the threshold?",
-        ),
-        Mistake(
-            lambda: [0.5, 0.0],
-            "The loss is right. But some images get the right answer by mere luck.",
-        ),
-        Mistake(lambda: [0.4, 0.5], "The right two numbers: but the loss comes first."),
-        Mistake(
-            lambda: [0.6, 0.4],
-            "The accuracy is right. The outputs are 0, but the loss looks at what "
-            "the sigmoid makes of 0.",
-            shows=lambda guess, truth: guess[1] == 0.4,
-        ),
-        Mistake(
-            lambda: [0.0, 0.6],
-            "What does the sigmoid make of an output of 0? The loss compares that with "
-            "the target, 1 or 0.",
-            shows=lambda guess, truth: guess[0] != 0.5,
-        ),
-    ],
+    mistakes={
+        (0.5, 0.5): "The loss is right. But it tosses no coin: one answer for all.",
+        (0.5, 0.6): "The loss is right. But is an output of exactly 0 above 0?",
+        (0.5, 0): "The loss is right. But some answers are right by mere luck.",
+        (0.4, 0.5): "The right two numbers: but the loss comes first.",
+        Mistake((0.6, 0.4), lambda guess, _: guess[0] != 0.5): """What does the sigmoid
+            make of an output of 0? The loss compares that with the target, 1 or 0.""",
+    },
     hints=[
         "What does a model whose weights and bias are 0 put out, whatever the image?",
         "The sigmoid of that is as far from 1 as it is from 0.",
         "For the accuracy: above 0 means 3. What does it say to all images, then?",
     ],
-    why="All outputs are 0. The sigmoid makes 0.5 of each, which is 0.5 away from "
-    "the target, be it 1 or 0. And 0 is not above 0, so that everything is called a 7: "
-    "right for 40 of 100. (From there it learns well: the gradients are not 0, "
-    "since the pixels are not. In a net of two layers, notebook 07, it would be "
-    "another story.)",
+    why="""All outputs are 0. The sigmoid makes 0.5 of each, which is 0.5 away from the
+        target, be it 1 or 0. And 0 is not above 0, so that everything is called a 7:
+        right for 40 of 100. (It learns from there: the gradients are not 0.)""",
 )
 
 # %% ../../nbs/exercises/05_linear_model.ipynb #acdab156
@@ -82,131 +59,62 @@ def solve_validation_loss(
 
 
 def _watch_validation(validation_loss, images, batch_size, loss_func):
-    "The loss that it finds; were gradients kept track of; and is it a tensor?"
+    "The loss that it finds, what it is, and what happened on the way."
     numbers = {"generator": torch.Generator().manual_seed(7), "dtype": torch.float64}
-    x = torch.randn(images, 5, **numbers)
-    weights = torch.randn(5, 1, **numbers).requires_grad_()
-    y, tracked = (x[:, :1] > 0).double(), []
+    x, weights = torch.randn(images, 5, **numbers), torch.randn(5, 1, **numbers)
+    batches = Batches(x, (x[:, :1] > 0).double(), batch_size, device="cpu")
+    tracked, sizes = [False], [0]
 
     def model(xb):
         tracked.append(torch.is_grad_enabled())
-        return linear(xb, weights, torch.ones(1, dtype=torch.float64))
+        sizes.append(len(xb))
+        return linear(xb, weights.requires_grad_(), 1)
 
-    loss = validation_loss(model, Batches(x, y, batch_size, device="cpu"), loss_func)
-    number = loss.item() if torch.is_tensor(loss) else loss
-    is_tensor = torch.is_tensor(loss)
-    return {"loss": number, "kept track": any(tracked), "is a tensor": is_tensor}
-
-
-def _validation_cases():
-    "A short last batch, none that is short, a single one, batches of one; two losses."
-    return [
-        (7, 4, mnist_loss),
-        (8, 4, mnist_loss),
-        (5, 64, mse),
-        (6, 1, mse),
-        (260, 128, mse),
-    ]
-
-
-def _validate_at_once(model, batches, loss_func):
-    "As a single batch."
-    return solve_validation_loss(model, [(batches.x, batches.y)], loss_func)
+    loss = validation_loss(model, batches, loss_func)
+    return {
+        "loss": loss.item() if torch.is_tensor(loss) else loss,
+        "kept track": any(tracked),
+        "largest batch": max(sizes),
+        "gradients afterwards": torch.is_grad_enabled(),
+        "is a float": not torch.is_tensor(loss),
+    }
 
 # %% ../../nbs/exercises/05_linear_model.ipynb #b4265c18
-def _validate_with(share, mean, some=slice(None)):
-    "A validation: the sum of `share(loss, xb, batches)`, divided by `mean(batches)`."
-
-    def attempt(model, batches, loss_func):
-        losses = []
-        with torch.no_grad():
-            for xb, yb in batches:
-                losses.append(share(loss_func(model(xb), yb).item(), xb, batches))
-        return sum(losses[some]) / mean(batches)
-
-    return attempt
-
-
-def _validate_tracking(model, batches, loss_func):
-    "Without `torch.no_grad`."
-    return loss_func(model(batches.x), batches.y).item()
-
-
 check_validation_loss = Exercise(
     solve_validation_loss,
-    cases=_validation_cases,
+    cases=lambda: [(7, 4, mnist_loss), (8, 4, mnist_loss), (5, 64, mse), (6, 1, mse)],
+    draw=lambda seed: (9 + seed % 40, 8, mse),
     run=_watch_validation,
-    oracle=_validate_at_once,
-    mistakes=[
-        Mistake(
-            _validate_with(lambda loss, xb, batches: loss, len),
-            "That is the mean over the batches. The last one is smaller, so that its "
-            "images count for more than the others.",
-        ),
-        Mistake(
-            _validate_with(
-                lambda loss, xb, batches: loss * batches.batch_size,
-                lambda b: len(b.x),
-            ),
-            "Every batch counts as if it were full. How many images has the last one?",
-        ),
-        Mistake(
-            _validate_with(
-                lambda loss, xb, batches: loss * len(xb),
-                lambda b: len(b) * b.batch_size,
-            ),
-            "It divides by the number of images that there would be if every "
-            "batch were full.",
-        ),
-        Mistake(
-            _validate_with(lambda loss, xb, batches: loss, lambda b: 1),
-            "The losses of the batches are added up, and never divided.",
-        ),
-        Mistake(
-            _validate_with(lambda loss, xb, batches: loss * len(xb), lambda b: 1),
-            "That is the sum over all images. The division by their number is missing.",
-        ),
-        Mistake(
-            _validate_with(lambda loss, xb, batches: loss, lambda b: len(b.x)),
-            "The means of the batches are added up, and divided by the number "
-            "of images. Each mean has been divided once already: it stands for as many "
-            "images as the batch has.",
-        ),
-        Mistake(
-            _validate_with(
-                lambda loss, xb, batches: loss, lambda b: 1, slice(-1, None)
-            ),
-            "That is the loss of the last batch only: each batch takes the place "
-            "of the ones before.",
-        ),
-        Mistake(
-            _validate_with(lambda loss, xb, batches: loss, lambda b: 1, slice(1)),
-            "That is the loss of the first batch only. Does the return stand "
-            "inside the loop?",
-        ),
-        Mistake(
-            _validate_tracking,
-            "The loss is right. But PyTorch keeps track of everything for a gradient "
-            "that nobody will ask for. That costs time and memory: tell it not to.",
-        ),
-        Mistake(
-            lambda *case: torch.tensor(solve_validation_loss(*case)),
-            "The number is right, but it is a tensor. A plain float is asked for.",
-        ),
-    ],
+    mistakes={
+        (".item() * len(xb)", ".item()", "count += len(xb)", "count += 1"): """That is
+            the mean over the batches: images of a smaller one count for more.""",
+        ("* len(xb)", "* batches.batch_size"): """Every batch counts as if it were full.
+            How many images has the last one?""",
+        (" * len(xb)", ""): """Each batch gives a mean, divided once already. It stands
+            for as many images as the batch has.""",
+        ("total +=", "total =", "count +=", "count ="): "That is the last batch only.",
+        ("    return", "            return"): """That is the first batch only: does the
+            return stand in the loop?""",
+        ("model(xb), yb", "yb, model(xb)"): """Predictions and targets come to loss_func
+            in the wrong order.""",
+        Mistake(("/ count", ""), lambda came, due: came["loss"] > 2 * due["loss"]): """
+            That is too large for a mean: a sum, or not divided by the images.""",
+        ("no_grad", "enable_grad"): """The loss is right. But PyTorch keeps track for a
+            gradient that nobody will ask for, which costs time and memory.""",
+        ("in batches", "in [(batches.x, batches.y)]"): """The loss is right. But all
+            images at once went through the model: take the batches one by one.""",
+        ("total,", "torch.set_grad_enabled(False); total,"): """The loss is right. But
+            gradients are switched off for good: under with, that ends with it.""",
+    },
     hints=[
-        "Look at validate_epoch above: it has the same trouble with the last batch, "
-        "and solves it.",
-        "The mean of a batch times the number of its images is the sum over its "
-        "images.",
-        "Two numbers grow in the loop, the sum and the number of images. "
-        "The loop stands under torch.no_grad(), and .item() makes a float of a tensor "
-        "with one number.",
+        "Look at validate_epoch above: it has the same trouble, and solves it.",
+        "A batch's mean times the number of its images is the sum over its images.",
+        """Two numbers grow in the loop: the sum and the number of images. The loop
+        stands under torch.no_grad(), and .item() makes a float of one number.""",
     ],
-    why="A mean over all images is the sum over all images divided by their number. "
-    "Each batch gives its sum, mean times length, so that a short batch counts "
-    "for as little as it should. The result is the same for every batch size: "
-    "that is how the check tells.",
+    why="""A mean over all images is the sum over all images divided by their number.
+        Each batch gives its sum, mean times length, so that a short batch counts for as
+        little as it should. The result is the same for every batch size.""",
 )
 
 # %% ../../nbs/exercises/05_linear_model.ipynb #18e6ad1f
@@ -222,150 +130,55 @@ def solve_accuracy_when_sure(
     return right.sum() / (says_3 | says_7).sum()
 
 
+def _model(seed, n, scale, sure):
+    "Outputs of a model that is often right; the larger the scale, the surer."
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.rand(n, generator=generator).round()
+    noise = torch.randn(n, generator=generator)
+    return (scale * (targets - 0.4 + noise))[:, None], targets, sure
+
+
 def _sure_cases():
-    "Four outputs by hand; random ones, with different demands; sure and timid models."
-    generator = torch.Generator().manual_seed(8)
-    hand = torch.tensor([[3.0], [0.7], [-3.0], [2.5]]), torch.tensor([1.0, 1, 0, 0])
-    cases = [(*hand, 0.9)]
-    sizes = (50, 2.0, 0.5), (200, 3.0, 0.8), (40, 8.0, 0.99), (60, 1.2, 0.7)
-    for n, scale, sure in sizes:
-        targets = torch.rand(n, generator=generator).round()
-        noise = torch.randn(n, generator=generator)
-        cases.append(((scale * (targets - 0.4 + noise))[:, None], targets, sure))
-    return cases
-
-
-def _sure_by_logits(outputs, targets, sure):
-    "With a threshold on raw outputs instead of a sigmoid."
-    outputs = outputs.flatten()
-    answered = outputs.abs() > torch.logit(torch.tensor(sure))
-    return ((outputs > 0) == (targets == 1))[answered].float().mean()
+    "Four outputs by hand; different demands; sure and timid models."
+    outputs, targets = torch.tensor([3.0, 0.7, -3.0, 2.5]), torch.tensor([1.0, 1, 0, 0])
+    models = _model(8, 50, 2.0, 0.5), _model(9, 40, 8.0, 0.99), _model(10, 60, 1.2, 0.7)
+    return [(outputs[:, None], targets, 0.9), *models]
 
 # %% ../../nbs/exercises/05_linear_model.ipynb #41185ced
-def _sure_with(squeeze=torch.sigmoid, flat=True, low=lambda sure: 1 - sure, share=None):
-    "An accuracy with something amiss."
-
-    def attempt(outputs, targets, sure):
-        values = squeeze(outputs).flatten() if flat else squeeze(outputs)
-        says_3, says_7 = values > sure, values < low(sure)
-        right = (says_3 & (targets == 1)) | (says_7 & (targets == 0))
-        answers = says_3 | says_7
-        return share(right, answers) if share else right.sum() / answers.sum()
-
-    return attempt
-
-
-def _sure_table(outputs, targets, sure):
-    "The column against the row, and then the rows of those that are sure."
-    p = outputs.sigmoid()
-    answers = ((p > sure) | (p < 1 - sure)).flatten()
-    return ((p > 0.5) == (targets == 1))[answers].float().mean()
-
-
-def _at_one_half(outputs, targets, sure):
-    "A threshold of 0.5 on raw outputs."
-    return ((outputs.flatten() > 0.5) == (targets == 1)).float().mean()
-
-
-def _without_doubt(outputs, targets, sure):
-    "Answers to all images."
-    return ((outputs.flatten() > 0) == (targets == 1)).float().mean()
-
-
 check_accuracy_when_sure = Exercise(
     solve_accuracy_when_sure,
     cases=_sure_cases,
-    oracle=_sure_by_logits,
-    mistakes=[
-        Mistake(
-            _sure_with(squeeze=lambda outputs: outputs),
-            "The raw outputs are compared with the thresholds, as if they were "
-            "probabilities. They can be any number; something has to squeeze them "
-            "into 0 to 1 first.",
-        ),
-        Mistake(
-            _at_one_half,
-            "There is a threshold of 0.5 on raw outputs. They can be any number; "
-            "one half is the middle only after the sigmoid. And there should be "
-            "answers that are not given.",
-        ),
-        Mistake(
-            _without_doubt,
-            "Every image gets an answer, also those in between, where the model is not "
-            "sure.",
-        ),
-        Mistake(
-            _sure_with(flat=False),
-            "A column [N, 1] against a row [N]: broadcasting compares every output "
-            "with every target, in a table of N by N. The two must get the same shape "
-            "first.",
-        ),
-        Mistake(
-            _sure_with(flat=False, share=lambda right, answers: right.float().mean()),
-            "A column [N, 1] against a row [N]: broadcasting compares every output "
-            "with every target. And the share should be one of the answers given, "
-            "not of all.",
-        ),
-        Mistake(
-            _sure_with(share=lambda right, answers: right.float().mean()),
-            "The right answers are divided by the number of all images. Images without "
-            "an answer should not count.",
-        ),
-        Mistake(
-            _sure_with(share=lambda right, answers: answers.float().mean()),
-            "That is how often it is sure, whether it is right or not.",
-        ),
-        Mistake(
-            _sure_with(share=lambda right, answers: right.sum() // answers.sum()),
-            "No floating-point number came: a number of answers, perhaps, or a share "
-            "that // has rounded down. A share from 0 to 1 is asked for.",
-            shows=lambda came, expected: not came.is_floating_point(),
-        ),
-        Mistake(
-            _sure_table,
-            "A column [N, 1] against a row [N]: broadcasting compares every "
-            "output with every target, in a table of N by N, of which you then "
-            "take some rows.",
-        ),
-        Mistake(
-            lambda outputs, targets, sure: torch.tensor(float("nan")),
-            "That is 0 divided by 0: no answer is left over. Can a number be above one "
-            "threshold and below the other at the same time?",
-            shows=lambda came, expected: came.ndim == 0 and came.isnan(),
-        ),
-        Mistake(
-            lambda outputs, targets, sure: outputs > sure or outputs < 1 - sure,
-            "Python wants a single True or False there: for and, or, not and if, "
-            "and for a chain such as a < b < c. For tensors full of them there "
-            "are &, | and ~.",
-            shows=lambda came, expected: "ambiguous" in str(came),
-        ),
-        Mistake(
-            lambda outputs, targets, sure: outputs > sure | outputs < 1 - sure,
-            "Python binds & and | more tightly than < and ==. Put brackets around "
-            "each comparison.",
-            shows=lambda came, expected: "bitwise" in str(came),
-        ),
-        Mistake(
-            _sure_with(low=lambda sure: sure),
-            "Everything that is not sure to be a 3 is called a 7. It should be below "
-            "1 − sure for that.",
-        ),
-        Mistake(
-            _sure_with(low=lambda sure: float("-inf")),
-            "It never says 7. An output far below 0 is a sure answer too.",
-        ),
-    ],
+    draw=lambda seed: _model(seed, 80, 3.0, 0.8),
+    remarks={"loop": "Now without a loop: comparisons take whole tensors."},
+    mistakes={
+        (".sigmoid()", ""): """Raw outputs can be any number. Something has to squeeze
+            them into 0 to 1 before they are compared with probabilities.""",
+        ("> sure", "> 0.5", "< 1 - sure", "<= 0.5"): """Every image gets an answer, also
+            those in between, where the model is not sure.""",
+        (".flatten()", ""): """A column [N, 1] against a row [N]: broadcasting compares
+            every output with every target. They should have the same shape.""",
+        ("(says_3 | says_7).sum()", "len(targets)"): """That is a share of all images.
+            Those without an answer should not count.""",
+        Mistake(("sum() /", "sum() * torch.nan /"), lambda came, _: came.isnan()): """
+            That is 0 divided by 0: no answer is left over. Can a number be above one
+            threshold and below the other at the same time?""",
+        Mistake(("s_3 | s", "s_3 or s"), lambda came, _: "ambiguous" in str(came)): """
+            Python wants one True or False there, for and, or, not, if, and a < b < c.
+            Tensors full of them take &, | and ~.""",
+        Mistake(("> sure, ", "> sure | "), lambda came, _: "bitwise" in str(came)): """
+            Put brackets around each comparison: & and | bind more tightly.""",
+        ("1 - sure", "sure"): "What is not surely a 3 is called a 7, sure or not.",
+        (" | (says_7 & (targets == 0))", "", " | says_7", ""): """It never says 7. An
+            output far below 0 is a sure answer too.""",
+    },
     hints=[
         "First the sigmoid, then the shape: flatten() makes [N] of [N, 1].",
-        "Make one tensor of True and False for 'says 3', one for 'says 7', and put "
-        "them together: & means and, | means or, with brackets around each comparison.",
-        "Right is 'says 3, and is one' or 'says 7, and is one'. Divide how many are "
-        "right by how many get an answer.",
+        """Make one tensor of True and False for 'says 3', one for 'says 7'. For tensors
+        & means and, | means or, with brackets around each comparison.""",
+        """Right is 'says 3, and is one' or 'says 7, and is one'. Divide how many are
+        right by how many get an answer.""",
     ],
-    why="Four comparisons, joined by & and |; a sum of True and False counts. "
-    "One can leave the sigmoid out and move the thresholds instead: sure becomes "
-    "log(sure / (1 − sure)) on the raw outputs, 1 − sure the same with a minus sign, "
-    "and for 0.5 it is 0. The surer it has to be, the fewer answers it gives, "
-    "and as a rule the more of them are right.",
+    why="""Four comparisons, joined by & and |; a sum of True and False counts. The
+        surer it has to be, the fewer answers it gives, and as a rule the more of them
+        are right. (Without a sigmoid the threshold is log(sure / (1 − sure)).)""",
 )

@@ -21,35 +21,21 @@ def solve_perfect() -> float:
 
 check_perfect = Prediction(
     solve_perfect,
-    mistakes=[
-        Mistake(
-            lambda: 1,
-            "So it should be! But look at the shapes: [100, 1] against [100]. "
-            "Which shape does the comparison have?",
-        ),
-        Mistake(
-            lambda: 0.6,
-            "That is the share of 3s. It plays a part, but each prediction is compared "
-            "with every target, those of the 7s too.",
-        ),
-        Mistake(lambda: 0.5, "That would be so with as many 3s as 7s."),
-        Mistake(
-            lambda: 0.01,
-            "You count each prediction against its own target only. There are others "
-            "that happen to be equal to it.",
-        ),
-        Mistake(lambda: 0.48, "That is the share of pairs that differ."),
-    ],
+    mistakes={
+        1: "So it should be! But which shape comes of [100, 1] against [100]?",
+        0.6: """That is the share of 3s. It plays a part, but each prediction meets
+            every target, those of the 7s too.""",
+        0.5: "That would be so with as many 3s as 7s.",
+        0.01: "Each meets its own target only? Others happen to be equal to it.",
+    },
     hints=[
-        "Write the shapes one above the other, flush right. How many comparisons are "
-        "made?",
-        "A table of 100 by 100: each prediction against every target. In which of its "
-        "places does a 3 meet a 3, and in which a 7 a 7?",
+        "Write the shapes one above the other, flush right: how many comparisons?",
+        """A table of 100 by 100: in which of its places does a 3 meet a 3, and in
+        which a 7 a 7?""",
     ],
-    why="The comparison is a table of 100 by 100. In 60 · 60 of its places "
-    "a 3 meets a 3, in 40 · 40 a 7 a 7: together 5,200 of 10,000. A perfect model, "
-    "and a figure that looks like a coin. With half of each it would be exactly 0.5, "
-    "whatever the model says.",
+    why="""The comparison is a table of 100 by 100. In 60 · 60 of its places a 3 meets
+        a 3, in 40 · 40 a 7 a 7: together 5,200 of 10,000. With half of each it would be
+        exactly 0.5, whatever the model says.""",
 )
 
 # %% ../../nbs/exercises/03_metrics.ipynb #c1f06919
@@ -64,17 +50,21 @@ def solve_class_accuracies(
     return (belongs & right).sum(1) / belongs.sum(1)
 
 
+def _guessed(n, classes, seed):
+    "So many images of these classes; about six in ten are predicted rightly."
+    generator = torch.Generator().manual_seed(seed)
+    targets, kinds = torch.tensor(classes * n)[:n], torch.tensor(classes)
+    guesses = kinds[torch.randint(len(classes), (n,), generator=generator)]
+    keeps = torch.rand(n, generator=generator) < 0.6
+    return torch.where(keeps, targets, guesses), targets, kinds
+
+
 def _class_cases():
     "By hand; two classes; ten; as many images as classes; only some of the classes."
-    generator = torch.Generator().manual_seed(5)
     hand = torch.tensor([3, 3, 3, 7]), torch.tensor([3, 3, 7, 7]), torch.tensor([3, 7])
-    cases = [hand]
-    for n, classes in ((50, [3, 7]), (400, list(range(10))), (4, [0, 1, 2, 3])):
-        targets, kinds = torch.tensor(classes * n)[:n], torch.tensor(classes)
-        guesses = kinds[torch.randint(len(classes), (n,), generator=generator)]
-        keeps = torch.rand(n, generator=generator) < 0.6
-        cases.append((torch.where(keeps, targets, guesses), targets, kinds))
-    return [*cases, (*cases[2][:2], torch.tensor([9, 4, 1]))]
+    ten, square = _guessed(400, list(range(10)), 6), _guessed(4, [0, 1, 2, 3], 7)
+    some = (*ten[:2], torch.tensor([9, 4, 1]))
+    return [hand, _guessed(50, [3, 7], 5), ten, square, some]
 
 
 def _class_by_class(predictions, targets, classes):
@@ -83,110 +73,42 @@ def _class_by_class(predictions, targets, classes):
     return torch.stack([accuracy(*pair) for pair in pairs])
 
 # %% ../../nbs/exercises/03_metrics.ipynb #03e66f32
-def _class_tables(predictions, targets, classes):
-    "For each class and image: does it belong, is it right, is it predicted?"
-    belongs = targets == classes[:, None]
-    return belongs, belongs & (predictions == targets), predictions == classes[:, None]
-
-
-def _over_classes(predictions, targets, classes):
-    "The sum along the wrong axis."
-    belongs, right, _ = _class_tables(predictions, targets, classes)
-    return right.sum(0) / belongs.sum(0)
-
-
-def _of_all(predictions, targets, classes):
-    "Divided by the number of all images."
-    return _class_tables(predictions, targets, classes)[1].float().mean(1)
-
-
-def _of_predicted(predictions, targets, classes):
-    "Divided by how often the class was predicted."
-    _, right, predicted = _class_tables(predictions, targets, classes)
-    return right.sum(1) / predicted.sum(1)
-
-
-def _whole_numbers(predictions, targets, classes):
-    "With the division that rounds down."
-    belongs, right, _ = _class_tables(predictions, targets, classes)
-    return right.sum(1) // belongs.sum(1)
-
-
-def _agreement(predictions, targets, classes):
-    "How often 'is it this class?' is answered rightly, a no included."
-    belongs, _, predicted = _class_tables(predictions, targets, classes)
-    return (belongs == predicted).float().mean(1)
-
-
 check_class_accuracies = Exercise(
     solve_class_accuracies,
     cases=_class_cases,
+    draw=lambda seed: _guessed(60, [2, 3, 5, 7], seed),
     oracle=_class_by_class,
-    mistakes=[
-        Mistake(
-            _over_classes,
-            "The sum is taken over the wrong axis, the classes: that leaves one number "
-            "for each image, where each class should have one.",
-        ),
-        Mistake(
-            lambda predictions, targets, classes: accuracy(predictions, targets),
-            "That is a single number, over all classes.",
-            shows=lambda came, expected: came.ndim == 0,
-        ),
-        Mistake(
-            lambda *case: solve_class_accuracies(*case)[:, None],
-            "The shape is [C, 1] instead of [C]: an axis of length 1 is left over.",
-            shows=lambda came, expected: came.shape == (*expected.shape, 1),
-        ),
-        Mistake(
-            _of_all,
-            "The right answers of each class are divided by the number of all images, "
-            "and not by how many there are of that class.",
-        ),
-        Mistake(
-            _of_predicted,
-            "The right answers are divided by how often the class was predicted. "
-            "That is a useful figure too (it is called precision), but not this one.",
-        ),
-        Mistake(
-            lambda *case: _class_tables(*case)[1].sum(1),
-            "Those are numbers of right answers. They are still to be divided by how "
-            "many images each class has.",
-        ),
-        Mistake(
-            _whole_numbers,
-            "No floating-point numbers came: numbers of images, perhaps, or shares "
-            "that // has rounded down. Shares from 0 to 1 are asked for.",
-            shows=lambda came, expected: not came.is_floating_point(),
-        ),
-        Mistake(
-            lambda predictions, targets, classes: (
-                targets == classes[:, None] & targets == predictions
-            ),
-            "Python wants a single True or False there: for and, or and if, "
-            "and for a chain of comparisons. (It binds & more tightly than ==, so that "
-            "brackets may be missing.)",
-            shows=lambda came, expected: "ambiguous" in str(came),
-        ),
-        Mistake(
-            _agreement,
-            "Images of other classes are counted as well: a 7 that is not called "
-            "a 3 is not a right answer among the 3s.",
-        ),
-    ],
+    remarks={
+        "loop": "Now without a loop: broadcasting can ask for all classes at once."
+    },
+    mistakes={
+        ("(1) / belongs.sum(1)", "(0) / belongs.sum(0)"): """The sum is taken over the
+            wrong axis, the classes: that leaves one number for each image.""",
+        ("/ belongs.sum(1)", "/ len(targets)"): """The right answers of each class are
+            divided by the number of all images, not by how many it has.""",
+        ("/ belongs", "/ (predictions == classes[:, None])"): """Divided by how often
+            the class was predicted: a useful figure (precision), but not this one.""",
+        (" / belongs.sum(1)", ""): """Those are numbers of right answers. They are still
+            to be divided by how many images each class has.""",
+        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """
+            Images and classes are laid side by side, as if there were equally many of
+            them. Each class should meet every image: which shapes make a table?""",
+        Mistake(("&", "and"), lambda came, _: "ambiguous" in str(came)): """Python wants
+            a single True or False for and, or and if. (It binds & more tightly than ==,
+            so that brackets may be missing.)""",
+        lambda p, t, c: ((t == c[:, None]) == (p == c[:, None])).float().mean(1): """
+            Images of other classes are counted as well: a 7 that is not called a 3 is
+            not a right answer among the 3s.""",
+    },
     hints=[
-        "Make a table of True and False, one row for each class and one column "
-        "for each image: does the image belong to the class? For that, classes must "
-        "become a column.",
-        "classes[:, None] has the shape [C, 1]. Compared with [N], that gives [C, N].",
-        "A second comparison says for each image whether it was predicted rightly. "
-        "Join the two with &, and count along the images; then divide by how many "
-        "images the class has.",
+        """Make a table of True and False, a row for each class and a column for each
+        image: does it belong to the class? For that, classes must become a column.""",
+        """A second comparison says which images were predicted rightly. Join the two
+        with &, count along the images, and divide by how many the class has.""",
     ],
-    why="The column of classes against the row of targets makes a table [C, "
-    "N] that says what belongs where; & with the right answers, [N], is broadcast over "
-    "its rows. Sums of True and False along axis 1 count, and / makes floating-point "
-    "numbers of two whole ones. The mean of the result is the balanced accuracy.",
+    why="""The column of classes against the row of targets makes a table [C, N] that
+        says what belongs where; & with the right answers, [N], is broadcast over its
+        rows. The mean of the result is the balanced accuracy.""",
 )
 
 # %% ../../nbs/exercises/03_metrics.ipynb #eb8c85fa
@@ -214,91 +136,38 @@ def _blurred(generator, n, digits):
     return x.to(torch.uint8), y
 
 
-def _exam_cases():
-    "Made-up sets of three digits, with different numbers of each."
-    cases = []
-    for seed, one, other in ((1, 0, 1), (2, 1, 0), (3, 4, 9)):
-        generator = torch.Generator().manual_seed(seed)
-        names = sorted((one, other)) + [max(one, other) + 1]
-        train, valid = _blurred(generator, 8, names), _blurred(generator, 24, names)
-        cases.append((Digits(*train, *valid), one, other))
-    return cases
+def _exam_case(seed, one, other):
+    "Made-up images of three digits, with different numbers of each."
+    generator = torch.Generator().manual_seed(seed)
+    names = sorted((one, other)) + [max(one, other) + 1]
+    train, valid = _blurred(generator, 8, names), _blurred(generator, 24, names)
+    return Digits(*train, *valid), one, other
 
 # %% ../../nbs/exercises/03_metrics.ipynb #e57af1a9
-def _exam_with(learn="train", ask="valid", balanced=False, wrong_way=False):
-    "An exam with something amiss."
-
-    def attempt(digits, one, other):
-        means = [mean_image(digits.images(learn, digit)) for digit in (one, other)]
-        right = []
-        for i, digit in enumerate((one, other)):
-            images = digits.images(ask, digit)
-            near, far = [mnist_distance(images, mean) for mean in means]
-            answers = near < far if i == 0 or wrong_way else far < near
-            right.append(answers.float())
-        if balanced:
-            return (right[0].mean() + right[1].mean()) / 2
-        return torch.cat(right).mean()
-
-    return attempt
-
-
-def _exam_of_all(digits, one, other):
-    "Asks about the images of all digits."
-    means = [mean_image(digits.images("train", digit)) for digit in (one, other)]
-    near, far = [mnist_distance(digits.valid_x / 255, mean) for mean in means]
-    return accuracy(torch.where(near < far, one, other), digits.valid_y)
-
-
 check_exam = Exercise(
     solve_exam,
-    cases=_exam_cases,
-    mistakes=[
-        Mistake(
-            _exam_with(ask="train"),
-            "The exam is held with the training set. The mean images were made from "
-            "it, so that nothing in the exam is new to them: the figure says too much.",
-        ),
-        Mistake(
-            _exam_with(learn="valid"),
-            "The mean images are made from the validation set, and then the exam "
-            "is held with it. That is to hand out the questions beforehand.",
-        ),
-        Mistake(
-            _exam_with(learn="valid", ask="train"),
-            "The two sets have changed places: learn from the training set, "
-            "ask about the validation set.",
-        ),
-        Mistake(
-            _exam_with(balanced=True),
-            "That is the mean of two accuracies, the balanced one. There are not "
-            "equally many of the two digits, and here every image should count alike.",
-        ),
-        Mistake(
-            _exam_with(wrong_way=True),
-            "That is how often the answer was the first digit. For an image of the "
-            "other digit that is a wrong answer.",
-        ),
-        Mistake(
-            _exam_of_all,
-            "The exam asks about the images of all digits. Only those of the two "
-            "should be in it.",
-        ),
-        Mistake(
-            lambda *case: 1 - solve_exam(*case),
-            "That is the share of wrong answers: either they are counted, or the "
-            "larger distance wins.",
-        ),
-    ],
+    cases=lambda: [_exam_case(1, 0, 1), _exam_case(2, 1, 0), _exam_case(3, 4, 9)],
+    draw=lambda seed: _exam_case(seed, 7, 2),
+    mistakes={
+        ('"valid"', '"train"'): """The exam is held with the training set, of which the
+            mean images were made: nothing in it is new to them.""",
+        ('"train", one', '"valid", one', '"train", other', '"valid", other'): """The
+            mean images are made from the validation set, and then the exam is held with
+            it. That is to hand out the questions beforehand.""",
+        ("cat(right)", "stack([answers.float().mean() for answers in right])"): """
+            That is the mean of two accuracies, the balanced one. There are not equally
+            many of the two digits, and here every image should count alike.""",
+        ("(other, mean_other, mean_one)", "(other, mean_one, mean_other)"): """That is
+            how often the answer was the first digit. Is that right for the other?""",
+        ("<", ">"): """That is the share of wrong answers: either they are counted, or
+            the larger distance wins.""",
+    },
     hints=[
-        "Which set did fit use in notebook 02, and from which one did the practice "
-        "exam of this notebook come?",
-        "Two mean images, and for each digit its validation images: the answer "
-        "is right where the distance to the image's own mean is the smaller one.",
-        "Two tensors of True and False, one for each digit. torch.cat puts them "
-        "together, so that every image counts once.",
+        "From which set did the practice exam of this notebook come?",
+        """Two mean images, and for each digit its validation images: the answer is
+        right where the distance to the image's own mean is the smaller one.""",
+        "torch.cat puts two tensors together, so that every image counts once.",
     ],
-    why="The mean images come from the training set, the questions from the validation "
-    "set. Joining all answers before taking the mean counts every image once, "
-    "however many there are of each digit.",
+    why="""The mean images come from the training set, the questions from the validation
+        set. Joining all answers before taking the mean counts every image once.""",
 )

@@ -22,35 +22,24 @@ def solve_growth() -> list[float]:
 
 check_growth = Prediction(
     solve_growth,
-    mistakes=[
-        Mistake(
-            lambda: [255, 255, 255],
-            "Two of the three are right. One of the measures adds up squares, "
-            "and never undoes the squaring.",
-        ),
-        Mistake(
-            lambda: [255, 255**2, 255**2],
-            "L1 and MSE are right. What does the root do to the factor?",
-        ),
-        Mistake(
-            lambda: [255, 255**2, 255**0.5],
-            "L1 and MSE are right. The root is taken of the MSE, squares and all, "
-            "not of the L1.",
-        ),
-        Mistake(
-            lambda: [255, 510, 255],
-            "L1 and RMSE are right. But squaring a number that is 255 times as large "
-            "does more than double the factor.",
-        ),
-    ],
+    mistakes={
+        (255, 255**2, 255**2): "L1 and MSE are right. What does the root do to it?",
+        (255, 255**2, 255**0.5): """L1 and MSE are right. The root is taken of the MSE,
+            squares and all, not of the L1.""",
+        (255, 510, 255): """L1 and RMSE are right. But squaring a number that is 255
+            times as large does more than double the factor.""",
+        Mistake((255, 255, 255), lambda guess, _: guess[1] == 255): """One of the
+            measures, MSE, adds up squares, and never undoes the squaring.""",
+        Mistake((1, 1, 1), lambda guess, _: guess[0] <= 1): """They are distances, not
+            shares: larger pixels lie farther apart.""",
+    },
     hints=[
         "Take a single pixel with a difference of 1, and let it become 255.",
-        "What is the square of that difference before, and after? And the root of the "
-        "square?",
+        "What is the square of that difference, before and after? And its root?",
     ],
-    why="Each difference grows by 255, and so does the mean of their absolute values. "
-    "The squares grow by 255 · 255, and the root of them by 255 again. L1 and RMSE are "
-    "in the unit of the pixels; MSE is in that unit squared.",
+    why="""Each difference grows by 255, and so does the mean of their absolute values.
+        The squares grow by 255 · 255, and the root of them by 255 again. L1 and RMSE
+        are in the unit of the pixels; MSE is in that unit squared.""",
 )
 
 # %% ../../nbs/exercises/02_pixel_similarity.ipynb #739a0129
@@ -62,81 +51,47 @@ def solve_spread(
     return (differences**2).mean(0).sqrt()
 
 
+def _pile(seed, *shape):
+    "A pile of random images, with ink below a diagonal only."
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(shape, generator=generator).tril(),)
+
+
 def _spread_cases():
-    "Piles of random images; one as deep as it is high and wide: no shape gives a hint."
-    generator = torch.Generator().manual_seed(3)
+    "By hand; piles; one as deep as it is high and wide: no shape gives a hint."
     small = torch.tensor([[[0.0, 1.0]], [[1.0, 1.0]]])
-    shapes = [(5, 3, 4), (4, 4, 4), (20, 28, 28)]
-    return [(small,)] + [(torch.rand(shape, generator=generator),) for shape in shapes]
+    return [(small,), _pile(3, 5, 3, 4), _pile(4, 4, 4, 4), _pile(5, 20, 12, 16)]
 
 # %% ../../nbs/exercises/02_pixel_similarity.ipynb #25eda050
-def _spread_within(images):
-    "Over rows and columns instead of over the images."
-    differences = images - images.mean((1, 2), keepdim=True)
-    return (differences**2).mean((1, 2)).sqrt()
-
-
 check_spread = Exercise(
     solve_spread,
     cases=_spread_cases,
+    draw=lambda seed: _pile(seed, 6, 9, 11),
     oracle=lambda images: images.std(0, correction=0),
-    mistakes=[
-        Mistake(
-            lambda images: ((images - images.mean(0)) ** 2).mean((1, 2)).sqrt(),
-            "The squares are averaged over rows and columns, the wrong axes: "
-            "that gives one number for each image. Which axis counts the images?",
-        ),
-        Mistake(
-            _spread_within,
-            "Mean and squares are taken over rows and columns, the wrong axes: "
-            "that tells how much the pixels of one image differ from each other.",
-        ),
-        Mistake(
-            lambda images: ((images - images.mean(0)) ** 2).mean().sqrt(),
-            "That is a single number: the mean is taken over all axes at once.",
-            shows=lambda came, expected: came.ndim == 0,
-        ),
-        Mistake(
-            lambda images: ((images - images.mean(0)) ** 2).mean(0),
-            "Those are the mean squares, as in MSE. The root is still missing.",
-        ),
-        Mistake(
-            lambda images: (images - images.mean(0)).abs().mean(0),
-            "Those are mean absolute differences, as in L1. Here it is squares, "
-            "and a root.",
-        ),
-        Mistake(
-            lambda images: ((images - images.mean()) ** 2).mean(0).sqrt(),
-            "One and the same number is subtracted everywhere, the mean of all pixels "
-            "of all images. Each pixel has a mean of its own.",
-        ),
-        Mistake(
-            lambda images: (images - images.mean(0)).mean(0),
-            "Differences above and below the mean cancel out: about 0 is left "
-            "everywhere.",
-            shows=lambda came, expected: (
-                came.shape == expected.shape and came.abs().max() < 1e-5
-            ),
-        ),
-        Mistake(
-            lambda images: images.std(0),
-            "Nearly! This divides by N − 1, as torch.std does unless it is told "
-            "otherwise. A mean divides by N.",
-        ),
-    ],
+    remarks={"std": "PyTorch has it; now once more out of its parts."},
+    mistakes={
+        Mistake(("2).mean(0)", "2).mean((1, 2))"), lambda came, _: came.ndim == 1): """
+            The mean is taken over rows and columns, the wrong axes: that gives one
+            number for each image. Which axis counts the images?""",
+        Mistake(("2).mean(0)", "2).mean()"), lambda came, _: came.ndim == 0): """
+            That is a single number: the mean is taken over all axes at once.""",
+        (".sqrt()", ""): "Those are mean squares, as in MSE. The root is missing.",
+        ("(differences**2).mean(0).sqrt()", "differences.abs().mean(0)"): """Those are
+            mean absolute differences, as in L1. Here it is squares, and a root.""",
+        ("images.mean(0)", "images.mean()"): """The mean of all pixels of all images is
+            subtracted everywhere. Each pixel has a mean of its own.""",
+        ("differences**2", "differences", ".sqrt()", ""): """Differences above and below
+            the mean cancel out: about 0 is left everywhere.""",
+        lambda images: images.std(0): "Nearly! This divides by N − 1, a mean by N.",
+    },
     hints=[
-        "The mean image is images.mean(0), and broadcasting subtracts it from every "
-        "image.",
-        "What is left to do is the RMSE from above, but with a mean over one axis "
-        "only.",
-        "After the mean over the images, rows and columns must be left: which "
-        "axis goes away?",
+        "Broadcasting subtracts the mean image, images.mean(0), from every image.",
+        """What is left is the RMSE from above, but with a mean over one axis: after it,
+        rows and columns must be left. So which axis goes away?""",
     ],
-    why="It is the RMSE between the images and their mean, with the mean taken over "
-    "axis 0 only, so that every pixel keeps a number of its own. PyTorch has it "
-    "as images.std(0, correction=0). Drawn for the 3s, it is darkest along the edges "
-    "of the stroke, where people differ, a little paler inside it, and white where "
-    "nobody ever writes.",
+    why="""It is the RMSE between the images and their mean, over axis 0 only: every
+        pixel keeps a number of its own. For the 3s it is darkest along the edges of the
+        stroke, where people differ, and white where nobody ever writes.""",
 )
 
 # %% ../../nbs/exercises/02_pixel_similarity.ipynb #d9110457
@@ -153,110 +108,44 @@ def solve_forgiving_distance(
     return torch.stack(distances).amin(0)
 
 
-def _forgiving_cases():
-    "The ideal image itself, pushed to both sides; random images; a single one."
-    generator = torch.Generator().manual_seed(4)
-    ideal = torch.rand(6, 8, generator=generator)
-    pushed = torch.stack([ideal.roll(shift, -1) for shift in (2, -2, 1)])
-    images = torch.rand(7, 6, 8, generator=generator)
-    return [(pushed, ideal, 2), (images, ideal, 3), (images[:1], ideal, 1)]
-
-
-def _everywhere(reach):
-    "All the shifts."
-    return range(-reach, reach + 1)
-
-
-def _by_cdist(images, ideal, reach):
-    "The same from `torch.cdist`, which sums up absolute differences."
-    moved = torch.stack([ideal.roll(shift, -1) for shift in _everywhere(reach)])
-    sums = torch.cdist(images.flatten(1), moved.flatten(1), p=1)
-    return sums.amin(1) / ideal.numel()
+def _pushed(seed, reach):
+    "The ideal image, pushed as far as one may to both sides, and a little; and noise."
+    generator = torch.Generator().manual_seed(seed)
+    ideal, noise = torch.rand(2, 6, 8, generator=generator)
+    pushed = [ideal.roll(shift, -1) for shift in (reach, -reach, 1)]
+    return torch.stack([*pushed, noise]), ideal, reach
 
 # %% ../../nbs/exercises/02_pixel_similarity.ipynb #f70b1e83
-def _forgiving_with(shifts=_everywhere, choose=lambda found: found.amin(0), dim=-1):
-    "Tries `shifts(reach)` and chooses from the distances, one row for each shift."
-
-    def attempt(images, ideal, reach):
-        moved = [ideal.roll(shift, dim) for shift in shifts(reach)]
-        return choose(torch.stack([mnist_distance(images, it) for it in moved]))
-
-    return attempt
-
-
 check_forgiving_distance = Exercise(
     solve_forgiving_distance,
-    cases=_forgiving_cases,
-    oracle=_by_cdist,
-    mistakes=[
-        Mistake(
-            _forgiving_with(lambda reach: range(reach + 1)),
-            "It is moved to the right only. An image that was pushed to the left gets "
-            "no mercy.",
-        ),
-        Mistake(
-            _forgiving_with(lambda reach: range(-reach, 1)),
-            "It is moved to the left only. An image that was pushed to the right gets "
-            "no mercy.",
-        ),
-        Mistake(
-            _forgiving_with(lambda reach: range(-reach, reach)),
-            "The farthest place on the right is never tried: a range ends before its "
-            "end.",
-        ),
-        Mistake(
-            _forgiving_with(choose=lambda found: found.min()),
-            "That is the smallest distance of all, for the whole pile: one number, "
-            "where each image should have its own.",
-            shows=lambda came, expected: came.ndim == 0,
-        ),
-        Mistake(
-            _forgiving_with(choose=lambda found: found.amin(1)),
-            "There is one number for each position: the smallest is taken along "
-            "the wrong axis, over the images instead of over the positions.",
-        ),
-        Mistake(
-            _forgiving_with(choose=lambda found: found.amax(0)),
-            "That is the largest of the distances, and so the worst position.",
-        ),
-        Mistake(
-            _forgiving_with(dim=-2),
-            "It is moved up and down. The last axis, −1, counts the columns.",
-        ),
-        Mistake(
-            _forgiving_with(lambda reach: (-reach, reach)),
-            "Only the two farthest positions are tried, none of those in between.",
-        ),
-        Mistake(
-            _forgiving_with(dim=None),
-            "Without an axis, roll takes the image for one long line: what leaves "
-            "a row comes in again in the next one.",
-        ),
-        Mistake(
-            _forgiving_with(choose=lambda found: found.min(0)),
-            "Along an axis, min returns two things: the smallest values, and where "
-            "they stand. Only the first is asked for.",
-            shows=lambda came, expected: isinstance(came, tuple),
-        ),
-        Mistake(
-            _forgiving_with(choose=min),
-            "Python's own min, and if with a <, want one number against another. "
-            "These are tensors, with a number for each image, and each image may have "
-            "another best position.",
-            shows=lambda came, expected: "ambiguous" in str(came),
-        ),
-    ],
+    cases=lambda: [_pushed(4, 2), _pushed(5, 3), _pushed(6, 1)],
+    draw=lambda seed: _pushed(seed, 2),
+    mistakes={
+        ("range(-reach", "range(0"): "It is moved to the right only, not to the left.",
+        ("reach + 1", "1"): "It is moved to the left only, not to the right.",
+        ("reach + 1", "reach"): """The farthest place on the right is never tried: a
+            range ends before its end.""",
+        Mistake(("amin(0)", "amin()"), lambda came, _: came.ndim == 0): """That is the
+            smallest distance of the whole pile. Each image should have its own.""",
+        ("amin(0)", "amin(1)"): """There is one number for each position: the smallest
+            is taken over the images, the wrong axis.""",
+        ("amin", "amax"): "That is the largest of the distances: the worst position.",
+        ("moved =", "moved = ideal ="): """Each time it is moved on from where the last
+            one had ended. Begin with the ideal image itself each time.""",
+        Mistake(("amin", "min"), lambda came, _: isinstance(came, tuple)): """
+            Along an axis, min returns two things: the smallest values, which are asked
+            for, and where they stand.""",
+        Mistake(("torch.stack", "min"), lambda came, _: "ambiguous" in str(came)): """
+            Python's own min, and if with a <, want one number against another. These
+            are tensors, and each image may have another best position.""",
+    },
     hints=[
-        "A loop over the positions: how many are there for a reach of 2? Do not "
-        "forget the middle.",
-        "For each position, mnist_distance(images, moved) is a tensor of shape [N]. "
-        "Collect them in a list and stack them: [positions, N].",
-        "The smallest along an axis is amin; the axis that should go away is that "
-        "of the positions.",
+        "A loop over the positions: how many are there for a reach of 2?",
+        """For each position, mnist_distance(images, moved) is a tensor of shape [N].
+        Collect them in a list and stack them: [positions, N].""",
+        "The smallest along an axis is amin; the axis of the positions should go.",
     ],
-    why="range(-reach, reach + 1) has all positions, the middle one included. Stacked, "
-    "the distances have the shape [positions, N], and amin(0) keeps the best position "
-    "for each image. Does it help? Try it with the validation images, as they are and "
-    "pushed to one side; and mind that the wrong ideal image is forgiven just as much. "
-    "Convolutions, in notebook 10, are the better answer to the same trouble.",
+    why="""Stacked, the distances have the shape [positions, N], and amin(0) keeps the
+        best position for each image. Does it help? Try it with the validation images:
+        the wrong ideal image is forgiven just as much. (See convolutions, 10.)""",
 )

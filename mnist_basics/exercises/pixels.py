@@ -5,6 +5,7 @@ __all__ = ['check_halfway', 'check_blend', 'check_shift_right', 'solve_halfway',
 
 # %% ../../nbs/exercises/01_pixels.ipynb #e2eda1b5
 import torch
+from torch.nn.functional import pad
 
 from ..workshop.checking import Exercise, Mistake, Prediction
 
@@ -18,33 +19,22 @@ def solve_halfway() -> int:
 
 check_halfway = Prediction(
     solve_halfway,
-    mistakes=[
-        Mistake(
-            lambda: 150,
-            "That is half way, and what we wanted. But the sum is worked out first, "
-            "and has to be kept somewhere before it is halved.",
-        ),
-        Mistake(
-            lambda: 44,
-            "That is what the sum has become. It is still to be halved.",
-        ),
-        Mistake(
-            lambda: 255 // 2,
-            "You let the sum stop at 255, as if there were a wall. There is none.",
-        ),
-        Mistake(
-            lambda: -106,
-            "There are no negative numbers in a uint8: the u is for unsigned, "
-            "without a sign.",
-        ),
-    ],
+    mistakes={
+        150: """That is what we wanted. But the sum comes first, and has to be kept
+            somewhere before it is halved.""",
+        44: "That is what the sum has become. It is still to be halved.",
+        Mistake(127, lambda guess, _: 127 <= guess <= 128 or guess == 255): """
+            You let the sum stop at 255, as if there were a wall. There is none.""",
+        Mistake(300, lambda guess, _: not 0 <= guess <= 255): """A uint8 has room for 0
+            to 255, and no sign: the u is for unsigned.""",
+    },
     hints=[
         "The sum comes first. Has a uint8 room for it?",
         "Look again at what became of 200 + 100 above; then divide by 2.",
     ],
-    why="200 + 100 is 300, and a uint8 has room for 0 to 255 only, so that "
-    "300 − 256 = 44 is left of it. Half of that is 22: two grey images have given "
-    "an almost white one, and nobody said a word.",
+    why="""200 + 100 is 300, and a uint8 has room for 0 to 255 only, so that
+        300 − 256 = 44 is left of it. Half of that is 22: two grey images have given an
+        almost white one, and nobody said a word.""",
 )
 
 # %% ../../nbs/exercises/01_pixels.ipynb #a3dff15c
@@ -57,64 +47,46 @@ def solve_blend(
     return (total // 2).to(torch.uint8)
 
 
+def _grey(seed):
+    "Two images: one gets darker from left to right, the other downwards."
+    generator = torch.Generator().manual_seed(seed)
+    greys = torch.randint(12, 22, (2, 12), generator=generator).cumsum(1).byte()
+    return greys[:1].repeat(12, 1), greys[1:].T.repeat(1, 12)
+
+
 def _blend_cases():
-    "By hand: the largest and the smallest pixels, odd ones. Then two random images."
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (2, 28, 28), generator=generator, dtype=torch.uint8)
-    firsts = [[10, 20]], [[255, 200]], [[1, 0]]
-    seconds = [[20, 40]], [[255, 100]], [[1, 1]]
-    by_hand = torch.tensor([firsts, seconds], dtype=torch.uint8)
-    return [*zip(*by_hand), tuple(images)]
+    "By hand: odd pixels, the largest and the smallest ones. Then two images."
+    pairs = ([10, 20], [20, 40]), ([255, 200], [255, 100]), ([1, 0], [1, 1])
+    return [*torch.tensor(pairs, dtype=torch.uint8)[:, :, None], _grey(1)]
 
 # %% ../../nbs/exercises/01_pixels.ipynb #d010c70b
 check_blend = Exercise(
     solve_blend,
     cases=_blend_cases,
+    draw=_grey,
     oracle=lambda first, second: torch.stack([first, second]).double().mean(0).byte(),
-    mistakes=[
-        Mistake(
-            lambda first, second: (first + second) // 2,
-            "The sum ran over: it is worked out in uint8, which has no room "
-            "for more than 255.",
-        ),
-        Mistake(
-            lambda first, second: first + (second - first) // 2,
-            "The difference ran over: there are no negative numbers in uint8, "
-            "so that 100 − 200 becomes 156.",
-        ),
-        Mistake(
-            lambda first, second: first // 2 + second // 2,
-            "Each image is halved and rounded down on its own, so that two odd pixels "
-            "lose half a grey step each: half way between 1 and 1 becomes 0.",
-        ),
-        Mistake(
-            lambda first, second: (first.float() + second.float()) / 2,
-            "The result has floating-point numbers, and it should be an image "
-            "of uint8 again.",
-            shows=lambda came, expected: came.is_floating_point(),
-        ),
-        Mistake(
-            lambda first, second: (first.int() + second.int()) // 2,
-            "The result has whole numbers of another type. It should be an image "
-            "of uint8 again.",
-            shows=lambda came, expected: (
-                came.dtype in (torch.int16, torch.int32, torch.int64)
-            ),
-        ),
-        Mistake(
-            lambda first, second: ((first.float() + second.float()) / 2).round().byte(),
-            "Half a grey step is rounded to the nearest even number here (that is what "
-            "round does with halves). It should be rounded down.",
-        ),
-    ],
+    remarks={
+        "loop": "Now without a loop: whole images can be added and halved at once."
+    },
+    mistakes={
+        ("first.int() + second.int()", "first + second"): """The sum ran over: it is
+            worked out in uint8, which has no room for more than 255.""",
+        lambda first, second: first + (second - first) // 2: """The difference ran over:
+            there are no negative numbers in uint8, so that 100 − 200 becomes 156.""",
+        lambda first, second: first // 2 + second // 2: """Each image is halved and
+            rounded down on its own, so that two odd pixels lose half a step each.""",
+        ("total // 2", "(total / 2).round()"): """Half a grey step is rounded to the
+            nearest even number. It should be rounded down.""",
+        ("total // 2", "(total + 1) // 2"): "Half a grey step is rounded up.",
+    },
     hints=[
         "The trouble begins with the sum. Give it more room before you add.",
-        "first.int() has the same numbers as first, in a type with room for billions.",
-        "At the end the other way round: .to(torch.uint8) makes a uint8 of it again.",
+        """first.int() has the same numbers, in a type with room for billions. At the
+        end, .to(torch.uint8) makes a uint8 of it again.""",
     ],
-    why="int32 has room for the sum, // halves it and rounds down, and the result "
-    "fits into uint8 again. Going through float32 works too: its way back to uint8 "
-    "cuts the half off.",
+    why="""int32 has room for the sum, // halves it and rounds down, and the result fits
+        into uint8 again. Going through float32 works too: its way back to uint8 cuts
+        the half off.""",
 )
 
 # %% ../../nbs/exercises/01_pixels.ipynb #e6865a50
@@ -128,84 +100,56 @@ def solve_shift_right(
     return shifted
 
 
+def _corner(seed):
+    "Ink at the top and at the left, and a push of 1 to 6."
+    generator = torch.Generator().manual_seed(seed)
+    by, rows, columns = torch.randint(1, 7, (3,), generator=generator).tolist()
+    ink = torch.rand(rows + 7, columns + 9, generator=generator) + 0.5
+    ink[3:, 3:] = 0
+    return ink, by
+
+
 def _shift_cases():
-    "A small table and random images; by nothing, by a little, and out of sight."
-    generator = torch.Generator().manual_seed(2)
-    table = torch.arange(1, 13).view(3, 4)
-    image = torch.rand(28, 28, generator=generator)
-    pixels = torch.randint(0, 256, (5, 7), generator=generator, dtype=torch.uint8)
-    return [(table, 1), (image, 5), (table, 0), (pixels, 3), (table, 4)]
-
-
-def _shift_by_padding(image, by):
-    "With blank columns added at the left, and cut off at the right."
-    return torch.nn.functional.pad(image, (by, 0))[:, : image.shape[1]]
+    "By nothing, by a little, and out of sight; a small table, two images."
+    table, pixels = torch.arange(1, 13).view(3, 4), torch.arange(5, 40).view(5, 7)
+    return [(table, 1), _corner(0), (table, 0), (pixels.byte(), 3), (table, 4)]
 
 # %% ../../nbs/exercises/01_pixels.ipynb #dbaf28a8
-def _shift_in_vain(image, by):
-    "With a negative index, which means something else for 0."
-    return torch.cat([image.new_zeros(len(image), by), image[:, :-by]], dim=1)
-
-
-def _shift_stuck(image, by):
-    "The same, written into blank paper."
-    shifted = torch.zeros_like(image)
-    shifted[:, by:] = image[:, :-by]
-    return shifted
-
-
-def _shift_left(image, by):
-    "To the wrong side."
-    return torch.nn.functional.pad(image, (0, by))[:, by:]
-
-
-def _shift_down(image, by):
-    "Along the wrong axis."
-    return torch.nn.functional.pad(image, (0, 0, by, 0))[: len(image)]
-
-
 check_shift_right = Exercise(
     solve_shift_right,
     cases=_shift_cases,
-    oracle=_shift_by_padding,
-    mistakes=[
-        Mistake(
-            lambda image, by: image.roll(by, 1),
-            "What leaves at the right comes in again at the left. It should be lost, "
-            "and blank paper come in.",
-        ),
-        Mistake(
-            lambda image, by: image.roll(by),
-            "What leaves at the right comes in again at the left, one row further "
-            "down: without an axis, roll takes the table for one long line.",
-        ),
-        Mistake(_shift_left, "It goes to the left."),
-        Mistake(
-            _shift_down,
-            "It goes down. Rows are counted along axis 0, columns along axis 1.",
-        ),
-        Mistake(
-            _shift_in_vain,
-            "By 0 pixels, no column of the image is left: −0 is 0, so that :-by means "
-            "'up to column 0', which is nothing at all.",
-        ),
-        Mistake(
-            _shift_stuck,
-            "That happens for by = 0: −0 is 0, so that :-by means 'up to column 0', "
-            "which is nothing at all.",
-        ),
-    ],
+    draw=_corner,
+    oracle=lambda image, by: pad(image, (by, 0))[:, : image.shape[1]],
+    remarks={"loop": "Now without a loop: a slice moves all columns at once."},
+    mistakes={
+        lambda image, by: image.roll(by, 1): """What leaves at the right comes in again
+            at the left. It should be lost, and blank paper come in.""",
+        lambda image, by: pad(image, (0, by))[:, by:]: "It goes to the left.",
+        lambda image, by: pad(image, (0, 0, by, 0))[: len(image)]: """
+            It goes down. Rows are counted along axis 0, columns along axis 1.""",
+        (": image.shape[1] - by", "by:"): """Nothing moves: only the left is made blank.
+            Which columns of the old image should stand in column by and after it?""",
+        lambda image, by: pad(
+            image[:, :-by], (by, 0)
+        ): """By 0 pixels, nothing is left: −0
+            is 0, so that :-by means 'up to column 0'.""",
+        (": image.shape[1] - by", ":-by"): """That happens for by = 0: −0 is 0, so that
+            :-by means 'up to column 0', and nothing is left.""",
+        Mistake(("[1] - by", "[1]"), lambda came, _: "must match" in str(came)): """
+            Left and right of the equals sign must be equally many columns. (Is there
+            a 28? The image here has 3 rows and 4 columns: use its shape.)""",
+        Mistake(("image[:", "image[9"), lambda came, _: "bounds" in str(came)): """
+            There is no such row or column: the image here has 3 rows and 4 columns. Use
+            its shape, since not all are 28 by 28.""",
+    },
     hints=[
         "Begin with blank paper of the right size and type: torch.zeros_like(image).",
-        "Which columns of the new image get ink, and which columns of the old one "
-        "does it come from? There must be equally many of both. Try it with 4 columns "
-        "and by = 1 on paper.",
-        "The new ones are by: (all rows, of course). The old ones begin at 0, and "
-        "the last by of them are left out. Count from the front, then by = 0 needs "
-        "no special care.",
+        """Which columns get ink, and which columns of the old image does it come from?
+        There must be equally many of both. Try it on paper: 4 columns, by = 1.""",
+        """The new ones are by: (in all rows). The old ones begin at 0, without the last
+        by of them. Counted from the front, by = 0 needs no special care.""",
     ],
-    why="A slice can stand on the left of an equals sign, too. The old image "
-    "is cut off at the right by as much as the new one leaves free at the left. "
-    "Counting from the front (the number of columns minus by) works for 0 as well; "
-    ":-by would not, since −0 is 0. torch.roll does the same with wrap-around.",
+    why="""The old image is cut off at the right by as much as the new one leaves free
+        at the left. Counting from the front works for 0 as well; :-by would not, since
+        −0 is 0. torch.roll does the same with wrap-around.""",
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..workshop.checking import Exercise, Mistake, Prediction, same
+from ..workshop.checking import Exercise, Mistake, Prediction
 
 # %% ../../nbs/exercises/11_resnet18.ipynb #ecb307d4
 def solve_tenfold() -> list[float]:
@@ -27,59 +27,27 @@ def solve_tenfold() -> list[float]:
     return factors
 
 
-def _near(guess, truth):
-    "Are two factors the same, up to rounding?"
-    return abs(guess - truth) < 0.01
-
-
 check_tenfold = Prediction(
     solve_tenfold,
-    mistakes=[
-        Mistake(
-            lambda: [10, 1],
-            "The right two numbers, in the wrong order. Which of the modes looks "
-            "at the batch that is there?",
-        ),
-        Mistake(
-            lambda: [0.1, 10],
-            "The second one is right. As to the first: yes, the variance grows by 100. "
-            "But it is not the variance that the layer divides by.",
-        ),
-        Mistake(
-            lambda: [10, 10],
-            "The second one is right. But in training mode, what is it that the layer "
-            "divides by, and does that stay as it was?",
-            shows=lambda guess, truth: _near(guess[1], truth[1]),
-        ),
-        Mistake(
-            lambda: [1, 0.1],
-            "The first one is right. As to the second: the running variance "
-            "knows nothing of the larger weights yet, so what the layer divides "
-            "by has not grown.",
-            shows=lambda guess, truth: _near(guess[0], truth[0]) and guess[1] < 1,
-        ),
-        Mistake(
-            lambda: [1, 1],
-            "The first one is right. But in evaluation mode the layer does not look "
-            "at this batch. What does it subtract, and by what does it divide?",
-            shows=lambda guess, truth: _near(guess[0], truth[0]),
-        ),
-    ],
+    mistakes={
+        (10, 1): """The right two numbers, in the wrong order. Which of the modes looks
+            at the batch that is there?""",
+        (0.1, 10): """The second one is right. As to the first: yes, the variance grows
+            by 100. But the layer does not divide by the variance.""",
+        Mistake((10, 10), lambda guess, truth: abs(guess[1] - truth[1]) < 0.01): """The
+            second one is right. But by what does the layer divide in training mode?""",
+        Mistake((1, 1), lambda guess, truth: abs(guess[0] - truth[0]) < 0.01): """The
+            first one is right. But evaluation mode does not look at this batch.""",
+    },
     hints=[
-        "First the convolution: when all its weights are ten times as large, "
-        "what becomes of its outputs? It has no bias.",
-        "In training mode: what becomes of the mean of these outputs, and of their "
-        "standard deviation? And of a number from which you subtract the one, "
-        "and which you divide by the other?",
-        "In evaluation mode nothing of the batch goes into what is subtracted and "
-        "divided by: only a mean of 0 and a variance of 1.",
+        """When all weights of a convolution without a bias are ten times as large, what
+        becomes of its outputs?""",
+        """In training mode: what becomes of their mean and their standard deviation?
+        In evaluation mode there are only a mean of 0 and a variance of 1.""",
     ],
-    why="The outputs of the convolution are ten times as large, and so are their mean "
-    "and their standard deviation. In training mode all three meet in one fraction, "
-    "and the ten cancels out: the size of the weights before a normalisation does not "
-    "matter. (Up to eps, which is tiny.) In evaluation mode a fresh layer subtracts "
-    "0 and divides by 1, and the ten comes through. After some batches of training, "
-    "the running averages would have caught up.",
+    why="""In training mode outputs, mean and standard deviation are all ten times as
+        large, and the ten cancels out. In evaluation mode a fresh layer subtracts 0 and
+        divides by 1, and the ten comes through, until the averages have caught up.""",
 )
 
 # %% ../../nbs/exercises/11_resnet18.ipynb #a1663aa6
@@ -107,23 +75,13 @@ def _three_parts(batch_norm, x, running_mean, running_variance, training):
     return dict(zip(("normalised", "running mean", "running variance"), parts))
 
 
-def _norm_cases():
-    "Both modes; as many columns as channels; one image; a blank channel; small ones."
-    generator = torch.Generator().manual_seed(9)
-    cases = []
-    for shape, scale, training in (
-        ((4, 3, 5, 6), 3, True),
-        ((4, 3, 5, 6), 3, False),
-        ((6, 4, 4, 4), 2, True),
-        ((1, 4, 4, 4), 2, False),
-        ((8, 5, 3, 4), 0.01, True),
-        ((8, 5, 3, 4), 0.01, False),
-    ):
-        x = scale * torch.randn(shape, generator=generator) + scale
-        x[:, -1] *= scale >= 1  # the last channel is blank, or not
-        mean, variance = torch.rand(2, shape[1], generator=generator)
-        cases.append((x, scale * mean, scale**2 * (variance + 0.5), training))
-    return cases
+def _norm_case(seed, shape=(4, 3, 3, 4), scale=2.0, training=True):
+    "Images and running averages of this size; from 1 on the last channel is blank."
+    generator = torch.Generator().manual_seed(seed)
+    x = scale * torch.randn(shape, generator=generator) + scale
+    x[:, -1] *= scale >= 1
+    mean, variance = torch.rand(2, shape[1], generator=generator)
+    return x, scale * mean, scale**2 * (variance + 0.5), training
 
 
 def _by_pytorch(x, running_mean, running_variance, training):
@@ -132,221 +90,64 @@ def _by_pytorch(x, running_mean, running_variance, training):
     return F.batch_norm(x, *averages, training=training), *averages
 
 # %% ../../nbs/exercises/11_resnet18.ipynb #4ddf54d6
-def _norm_with(axes=(0, 2, 3), correction=0, root=None, choose=None, join=None):
-    "A normalisation with something amiss."
-    root = root or (lambda variance: (variance + 1e-5).sqrt())
-    join = join or (lambda x, mean, spread: (x - mean) / spread)
-    choose = choose or (lambda batch, old, new, training: batch if training else old)
-
-    def attempt(x, running_mean, running_variance, training):
-        batch_variance = x.var(axes, correction=correction, keepdim=True)
-        batch = x.mean(axes, keepdim=True), batch_variance
-        after = solve_batch_norm(x, running_mean, running_variance, training)
-        old = running_mean[:, None, None], running_variance[:, None, None]
-        new = [figures[:, None, None] for figures in after[1:]]
-        mean, variance = choose(batch, old, new, training)
-        return join(x, mean, root(variance)), *after[1:]
-
-    return attempt
-
-
-def _nearly(came, expected):
-    "Do the normalised numbers differ just by what N − 1 instead of N makes?"
-    n = expected["normalised"][:, 0].numel()
-    factor = ((n - 1) / n) ** 0.5
-    return same(came["normalised"].nan_to_num(), factor * expected["normalised"])
-
-
-def _running_with(update, correction=1):
-    "A normalisation whose running figures become `update(old, new, training)`."
-
-    def attempt(x, running_mean, running_variance, training):
-        normalised = solve_batch_norm(x, running_mean, running_variance, training)[0]
-        of_batch = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=correction)
-        pairs = zip((running_mean, running_variance), of_batch)
-        return normalised, *[update(old, new, training) for old, new in pairs]
-
-    return attempt
-
-
-def _a_tenth(old, new, training):
-    "As it should be."
-    return 0.9 * old + 0.1 * new if training else old
-
-
 check_batch_norm = Exercise(
     solve_batch_norm,
-    cases=_norm_cases,
+    cases=lambda: [
+        _norm_case(1, (4, 3, 5, 6), 3.0),
+        _norm_case(2, (4, 3, 5, 6), 3.0, False),
+        _norm_case(3, (6, 4, 4, 4)),
+        _norm_case(5, (8, 5, 3, 4), 0.01),
+        _norm_case(6, (8, 5, 3, 4), 0.01, False),
+    ],
+    draw=_norm_case,
     run=_three_parts,
     oracle=_by_pytorch,
-    mistakes=[
+    remarks={"F.batch_norm": "It is PyTorch's own. Now once by hand?"},
+    mistakes={
         Mistake(
-            lambda *case: solve_batch_norm(*case)[0],
-            "One tensor came back. Three are asked for: the normalised numbers, "
-            "the running mean and the running variance.",
-            shows=lambda came, expected: torch.is_tensor(came),
-        ),
+            ("normalised, running_mean, ", ""), lambda c, _: torch.is_tensor(c)
+        ): """
+            Three are asked for: normalised numbers, running mean and variance.""",
         Mistake(
-            lambda *case: [solve_batch_norm(*case)[i] for i in (1, 2, 0)],
-            "All three are there, but in another order: the normalised numbers come "
-            "first.",
-            shows=lambda came, expected: (
-                came["running variance"].shape == expected["normalised"].shape
-            ),
-        ),
-        Mistake(
-            lambda x, running_mean, running_variance, training: x - x.mean((0, 2, 3)),
-            "The axes do not line up. Broadcasting compares shapes from the right, "
-            "and x ends in rows and columns. One number for each channel, [C], "
-            "needs two axes of length 1 behind it; and one for each channel is what "
-            "there should be.",
-            shows=lambda came, expected: "must match" in str(came),
-        ),
-        Mistake(
-            _norm_with(choose=lambda batch, old, new, training: batch),
-            "In evaluation mode it still goes by the mean and variance of the batch, "
-            "as in training: then what the net says of an image depends on its "
-            "neighbours. Validation in training mode is just this mistake.",
-        ),
-        Mistake(
-            _norm_with(choose=lambda batch, old, new, training: old),
-            "In training mode it goes by the running averages. It should go by the "
-            "batch that is there; the averages are for later.",
-        ),
-        Mistake(
-            _norm_with(choose=lambda batch, old, new, training: new),
-            "In training mode it goes by the running averages, after they have been "
-            "brought up to date. It should go by the batch that is there.",
-        ),
-        Mistake(
-            _norm_with(
-                choose=lambda batch, old, new, training: old if training else batch,
-            ),
-            "The two modes have changed places.",
-        ),
-        Mistake(
-            _norm_with(axes=(2, 3)),
-            "Each image has a mean and a variance of its own here. They should be "
-            "taken over all images of the batch as well.",
-        ),
-        Mistake(
-            _norm_with(axes=(0,)),
-            "The mean is taken over the images only, so that each place has one of its "
-            "own. It should be taken over all places as well.",
-        ),
-        Mistake(
-            _norm_with(axes=(0, 1, 2, 3)),
-            "There is one mean for everything. Each channel should have its own.",
-        ),
-        Mistake(
-            _norm_with(axes=(1,)),
-            "The mean is taken over the wrong axis, the channels. That is the one axis "
-            "that should be left.",
-        ),
-        Mistake(
-            _norm_with(axes=(1, 2, 3)),
-            "Each image is normalised by itself, over all its channels. It should be "
-            "each channel, over all images and places.",
-        ),
-        Mistake(
-            _norm_with(join=lambda x, mean, spread: x - mean / spread),
-            "Python divides before it subtracts. Put brackets around the difference.",
-        ),
-        Mistake(
-            _norm_with(join=lambda x, mean, spread: x / spread),
-            "The numbers are divided, but the mean has not been subtracted.",
-        ),
-        Mistake(
-            _norm_with(root=lambda variance: variance + 1e-5),
-            "It divides by the variance. The standard deviation is its root.",
-        ),
-        Mistake(
-            _norm_with(correction=1),
-            "In training mode, the variance is divided by N − 1, as var and std do "
-            "by themselves. To normalise, it should be divided by N.",
-            shows=lambda came, expected: _nearly(came, expected),
-        ),
-        Mistake(
-            _norm_with(root=lambda variance: variance.sqrt()),
-            "eps is missing, which saves us from a division by 0 where a channel "
-            "is blank.",
-        ),
-        Mistake(
-            _norm_with(root=lambda variance: variance.sqrt() + 1e-5),
-            "eps is added to the root. It belongs to what the root is taken of.",
-        ),
-        Mistake(
-            _running_with(lambda old, new, training: 0.9 * old + 0.1 * new),
-            "The running averages move in evaluation mode, too. An exam must not "
-            "change the model.",
-        ),
-        Mistake(
-            _running_with(
-                lambda old, new, training: 0.1 * old + 0.9 * new if training else old
-            ),
-            "The shares have changed places: nine tenths of the running average come "
-            "from this one batch.",
-        ),
-        Mistake(
-            _running_with(lambda old, new, training: old),
-            "The normalised numbers are right, but the running averages stay as they "
-            "were in training mode.",
-        ),
-        Mistake(
-            _running_with(lambda old, new, training: new if training else old),
-            "What comes back as the running mean is that of this batch alone: "
-            "the old one is lost.",
-        ),
-        Mistake(
-            _running_with(
-                lambda old, new, training: old + 0.1 * new if training else old
-            ),
-            "A tenth of the batch's figures is added, but nothing of the old average "
-            "is given up for it.",
-        ),
-        Mistake(
-            _running_with(lambda old, new, training: 0.1 * new if training else old),
-            "A tenth of the batch's figures came, and nothing of the old average.",
-        ),
-        Mistake(
-            _running_with(
-                lambda old, new, training: 0.1 * new if training else 0 * new
-            ),
-            "The running averages that were given play no part: a fresh layer begins "
-            "with its own, 0 and 1.",
-        ),
-        Mistake(
-            _running_with(
-                lambda old, new, training: _a_tenth(old, new, training)[:, None]
-            ),
-            "The normalised numbers are right, but the running mean should "
-            "have the shape [C]. Have axes of length 1 been kept? With them, "
-            "[C] makes a whole table.",
-            shows=lambda came, expected: (
-                came["normalised"].shape == expected["normalised"].shape
-                and came["running mean"].shape != expected["running mean"].shape
-            ),
-        ),
-        Mistake(
-            _running_with(_a_tenth, correction=0),
-            "The running mean is right, and so is all else but the running variance. "
-            "Which of the two variances goes into it?",
-        ),
-    ],
+            (" - mean[:, None, None]", " - mean"), lambda c, _: "must" in str(c)
+        ): """
+            Broadcasting compares shapes from the right, and x ends in rows and columns.
+            One number for each channel, [C], needs two axes of length 1 behind it.""",
+        (
+            "    running_mean =",
+            "running_mean =",
+            "x.var((0, 2, 3))\n",
+            "variance\n",
+        ): """
+            The running averages move in evaluation mode, too. An exam must not change
+            the model.""",
+        ("if training:", "if True:"): """In evaluation mode it still goes by the batch:
+            then what the net says of an image depends on its neighbours.""",
+        ("mean, variance = x", "_, _ = x", "0.1 * mean", "0.1 * x.mean((0, 2, 3))"): """
+            In training mode it goes by the running averages. It should go by the batch
+            that is there; the averages are for later.""",
+        (").sqrt()", ")"): """It divides by the variance. The standard deviation is its
+            root.""",
+        (
+            ", correction=0",
+            "",
+        ): """In training mode, the variance is divided by N − 1, as
+            var and std do by themselves. To normalise, it should be divided by N.""",
+        (" + 1e-5", ""): "eps is missing: a blank channel would be divided by 0.",
+        ("0.9 * running_mean + 0.1 * mean", "0.1 * running_mean + 0.9 * mean"): """The
+            shares have changed places: nine tenths come from this one batch.""",
+        ("0.1 * x.var((0, 2, 3))", "0.1 * variance"): """All is right but the running
+            variance. Which of the two variances goes into it?""",
+    },
     hints=[
-        "Which mean and which variance are used depends on the mode; all that comes "
-        "after is the same in both. So decide first, and normalise once.",
-        "In training mode there are four figures of the batch to be used: its mean, "
-        "twice, and two variances. Each is taken over the axes 0, 2 and 3.",
-        "To line up with x, what is [C] becomes [C, 1, 1], as in the cell under "
-        "'Batch normalisation'. The running averages change inside the if only; "
-        "do not use += on them, since that would change what you were given.",
+        """Which mean and which variance are used depends on the mode. In training mode
+        there are two variances. All are taken over the axes 0, 2 and 3.""",
+        """To line up with x, what is [C] becomes [C, 1, 1]. The running averages change
+        inside the if only; += would change what you were given.""",
     ],
-    why="The mode decides two things: where mean and variance come from, and whether "
-    "the running averages move. In training mode the averages are only written, "
-    "in evaluation mode they are only read. N − 1 makes up for the fact that numbers "
-    "lie a little closer to their own mean than to the true one; with thousands "
-    "of them it makes no difference that one could notice.",
+    why="""In training mode the averages are only written, in evaluation mode only read.
+        N − 1 makes up for the fact that numbers lie a little closer to their own mean
+        than to the true one; with thousands of them nobody could notice.""",
 )
 
 # %% ../../nbs/exercises/11_resnet18.ipynb #d79e61a3
@@ -374,329 +175,70 @@ def solve_bottleneck(
     return path, shortcut
 
 
-def _images_for(block, n_in):
-    "Some images; a block's parameters are set, those of equal shape to equal numbers."
-    for parameter in block.parameters():
-        generator = torch.Generator().manual_seed(parameter.numel())
-        parameter.data = torch.randn(parameter.shape, generator=generator)
-    return torch.rand(2, n_in, 7, 7, generator=torch.Generator().manual_seed(n_in))
+def _by_torchvision(n_in, n_few, stride):
+    "The layers of torchvision's block."
+    from torchvision.models.resnet import Bottleneck, conv1x1  # takes a second
 
-
-def _count(layers):
-    "The number of parameters."
-    return sum(parameter.numel() for parameter in layers.parameters())
+    down = nn.Sequential(conv1x1(n_in, 4 * n_few, stride), nn.BatchNorm2d(4 * n_few))
+    fits = stride == 1 and n_in == 4 * n_few
+    b = Bottleneck(n_in, n_few, stride, None if fits else down)
+    path = b.conv1, b.bn1, b.relu, b.conv2, b.bn2, b.relu, b.conv3, b.bn3
+    return nn.Sequential(*path), b.downsample or nn.Identity()
 
 
 def _look_through(bottleneck, n_in, n_few, stride):
-    "Shapes and parameters of both ways, and the output of the block."
+    "Shapes and parameters of both ways, and the output with made-up weights."
     parts = bottleneck(n_in, n_few, stride)
     several = parts if isinstance(parts, (tuple, list)) else ()
-    layers = [isinstance(part, nn.Module) for part in several]
-    if layers not in ([True, True], [True, False]):
+    if [isinstance(part, nn.Module) for part in several] != [True, True]:
         return parts
-    path, shortcut = parts if all(layers) else (parts[0], nn.Sequential())
-    x = _images_for(nn.ModuleList([path, shortcut]), n_in)
-    changed, kept = path(x), shortcut(x)
-    fits = changed.shape == kept.shape
-    return {
-        "out of the path": list(changed.shape),
-        "out of the shortcut": list(kept.shape) if all(layers) else parts[1],
-        "parameters of the path": _count(path),
-        "parameters of the shortcut": _count(shortcut),
-        "output": F.relu(changed + kept) if fits else None,
-    }
-
-
-def _by_torchvision(n_in, n_few, stride):
-    "What torchvision's block makes of the same images, with the same weights."
-    # takes a second to import
-    from torchvision.models.resnet import Bottleneck, conv1x1
-
-    downsample, n_out = None, 4 * n_few
-    if stride != 1 or n_in != n_out:
-        layers = conv1x1(n_in, n_out, stride), nn.BatchNorm2d(n_out)
-        downsample = nn.Sequential(*layers)
-    block = Bottleneck(n_in, n_few, stride, downsample)
-    output = block(_images_for(block, n_in))
-    in_shortcut = _count(downsample) if downsample else 0
-    return {
-        "out of the path": list(output.shape),
-        "out of the shortcut": list(output.shape),
-        "parameters of the path": _count(block) - in_shortcut,
-        "parameters of the shortcut": in_shortcut,
-        "output": output,
-    }
+    (path, shortcut), block = parts, nn.ModuleList(parts)
+    x = torch.rand(2, n_in, 7, 7, generator=torch.Generator().manual_seed(n_in))
+    shapes = [list(way(x).shape) for way in parts]  # lazy layers have parameters now
+    for parameter in block.parameters():
+        generator = torch.Generator().manual_seed(parameter.numel())
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    counts = [sum(p.numel() for p in way.parameters()) for way in parts]
+    output = F.relu(path(x) + shortcut(x)) if shapes[0] == shapes[1] else None
+    found = {"path's shape": shapes[0], "shortcut's shape": shapes[1]}
+    found |= {"path's parameters": counts[0], "shortcut's parameters": counts[1]}
+    return found | {"output": output}
 
 # %% ../../nbs/exercises/11_resnet18.ipynb #50aab0c3
-def _path_with(
-    strides=(0, 1, 0), padding=(0, 1, 0), wide=(1, 1, 4), behind="br br b", **kind
-):
-    "A path with something amiss. Behind a convolution: b is normalisation, r ReLU."
-
-    def attempt(n_in, n_few, stride):
-        sizes, layers = (n_in, *[times * n_few for times in wide]), []
-        for i, letters in enumerate(behind.split(" ")):
-            side, n_out = (1, 3, 1)[i], sizes[i + 1]
-            step = stride if strides[i] else 1
-            layers.append(nn.Conv2d(sizes[i], n_out, side, step, padding[i], **kind))
-            made = {"b": nn.BatchNorm2d(n_out), "r": nn.ReLU()}
-            layers += [made[letter] for letter in letters]
-        return nn.Sequential(*layers), solve_bottleneck(n_in, n_few, stride)[1]
-
-    return attempt
-
-
-def _shortcut_with(
-    when, side=1, padding=0, times=4, strides=True, norms=1, bias=False, end=()
-):
-    "A shortcut with something amiss."
-
-    def attempt(n_in, n_few, stride):
-        n_out, shortcut = times * n_few, nn.Identity()
-        if when(n_in, 4 * n_few, stride):
-            step = stride if strides else 1
-            convolution = nn.Conv2d(n_in, n_out, side, step, padding, bias=bias)
-            layers = [nn.BatchNorm2d(n_out) for _ in range(norms)]
-            shortcut = nn.Sequential(convolution, *layers, *end)
-        return solve_bottleneck(n_in, n_few, stride)[0], shortcut
-
-    return attempt
-
-
-def _needed(n_in, n_out, stride):
-    "Does the input not fit to be added?"
-    return stride != 1 or n_in != n_out
-
-
 check_bottleneck = Exercise(
     solve_bottleneck,
     cases=lambda: [(16, 4, 1), (8, 4, 1), (16, 4, 2), (12, 5, 2)],
     run=_look_through,
     oracle=_by_torchvision,
-    mistakes=[
+    mistakes={
+        Mistake((", shortcut\n", "\n"), lambda c, _: isinstance(c, nn.Module)): """Two
+            are asked for: the path and the shortcut, not yet put together.""",
+        Mistake((", shortcut\n", ", None\n"), lambda came, _: came[1] is None): """
+            Even "nothing to be done" should be a layer here. The task names it.""",
+        (", padding=1", ""): """The image gets smaller by 2 in the path: a kernel of 3×3
+            does that where nothing is laid around the image.""",
+        ("3, stride", "3, 1"): """The stride is nowhere in the path: the image keeps its
+            size where it should be halved.""",
+        (" or n_in != n_out", ""): """The shortcut passes its input on whenever the
+            stride is 1. But the channels can change even then.""",
+        ("stride != 1 or ", ""): """The shortcut passes its input on whenever the
+            channels stay the same. But the image can be halved even then.""",
         Mistake(
-            lambda *case: solve_bottleneck(*case)[0],
-            "One thing came back. Two are asked for: the path and the shortcut, "
-            "not yet put together.",
-            shows=lambda came, expected: isinstance(came, nn.Module),
-        ),
-        Mistake(
-            lambda *case: (list(solve_bottleneck(*case)[0]), nn.Identity()),
-            "What came back is a list of layers. Put them into nn.Sequential first: "
-            "one for the path, one for the shortcut.",
-            shows=lambda came, expected: isinstance(came[0], (list, tuple, nn.Module)),
-        ),
-        Mistake(
-            lambda *case: sum(solve_bottleneck(*case)),
-            "Layers cannot be added, only what comes out of them. Return the two "
-            "as they are: the check does the sum.",
-            shows=lambda came, expected: (
-                isinstance(came, (TypeError, ValueError))
-                and ("add operator" in str(came) or "unsupported op" in str(came))
-            ),
-        ),
-        Mistake(
-            lambda *case: (solve_bottleneck(*case)[0], None),
-            "The shortcut is not a layer. ResBlock can do with None, since its "
-            "forward asks for it; here even 'nothing to be done' should be a layer. "
-            "The task names one.",
-            shows=lambda came, expected: (
-                not isinstance(came["out of the shortcut"], list)
-            ),
-        ),
-        Mistake(
-            lambda n_in, n_few, stride: (nn.Conv2d(n_few, n_in, 1), nn.Identity()),
-            "The layers do not fit to one another: one puts out so many channels, "
-            "and the next expects another number. Write the number of channels between "
-            "all layers down on paper, from n_in to the end.",
-            shows=lambda came, expected: any(
-                words in str(came) for words in ("expected input", "should contain")
-            ),
-        ),
-        Mistake(
-            _path_with(padding=(0, 0, 0), bias=False),
-            "The image gets smaller by 2 in the path, in rows and columns: a kernel "
-            "of 3×3 does that where nothing is laid around the image.",
-        ),
-        Mistake(
-            _path_with(padding=(1, 1, 1), bias=False),
-            "The image gets larger in the path. A kernel of 1×1 looks at one place "
-            "only and needs no frame around the image.",
-        ),
-        Mistake(
-            _path_with(strides=(0, 0, 0), bias=False),
-            "The stride is nowhere in the path: the image keeps its size where it "
-            "should be halved.",
-        ),
-        Mistake(
-            _path_with(strides=(1, 1, 1), bias=False),
-            "Every convolution of the path has the stride. One of them is enough "
-            "to halve the image.",
-        ),
-        Mistake(
-            _path_with(strides=(1, 1, 0), bias=False),
-            "Two convolutions of the path have the stride. One of them is enough "
-            "to halve the image.",
-        ),
-        Mistake(
-            _path_with(wide=(1, 1, 1), bias=False),
-            "The path stays as narrow at its end as it is in the middle. There should "
-            "be four times as many channels.",
-        ),
-        Mistake(
-            _path_with(wide=(1, 1, 2), bias=False),
-            "It is the shape that comes out of the path which is not right: [images, "
-            "channels, rows, columns]. Which of the four is it?",
-            shows=lambda came, expected: (
-                came["out of the path"] != expected["out of the path"]
-            ),
-        ),
-        Mistake(
-            _shortcut_with(lambda n_in, n_out, stride: False),
-            "The shortcut always passes its input on. Where channels or size of the "
-            "image change, that cannot be added to what comes out of the path.",
-        ),
-        Mistake(
-            _shortcut_with(lambda n_in, n_out, stride: stride != 1),
-            "The shortcut passes its input on whenever the stride is 1. But the number "
-            "of channels can change even then.",
-        ),
-        Mistake(
-            _shortcut_with(lambda n_in, n_out, stride: n_in != n_out),
-            "The shortcut passes its input on whenever the channels stay the same. "
-            "But the image can be halved even then.",
-        ),
-        Mistake(
-            _shortcut_with(_needed, strides=False),
-            "The image keeps its size in the shortcut, where the path halves it.",
-        ),
-        Mistake(
-            _shortcut_with(_needed, times=1),
-            "The shortcut leads to n_few channels. But it runs past the bottleneck, "
-            "to the end of the path.",
-        ),
-        Mistake(
-            _shortcut_with(_needed, side=3, bias=False),
-            "It is the shape that comes out of the shortcut which is not right. "
-            "It should be that of the path, or the two cannot be added.",
-            shows=lambda came, expected: (
-                came["out of the shortcut"] != expected["out of the shortcut"]
-            ),
-        ),
-        Mistake(
-            lambda *case: solve_bottleneck(*case)[::-1],
-            "The two have changed places: the path comes first, then the shortcut.",
-        ),
-        Mistake(
-            _path_with(bias=True),
-            "There are more parameters in the path than there should be: have its "
-            "convolutions a bias? The normalisation behind them subtracts it again.",
-        ),
-        Mistake(
-            _path_with(behind="r r ", bias=False),
-            "There are too few parameters in the path: the normalisations are missing.",
-        ),
-        Mistake(
-            _path_with(behind="br br ", bias=False),
-            "There are too few parameters in the path. The last convolution has no "
-            "normalisation behind it.",
-        ),
-        Mistake(
-            _path_with(wide=(1, 4, 4), bias=False),
-            "The shapes are right, but not the number of parameters in the path. "
-            "Which channels, and which kernels, have the three convolutions, and what "
-            "stands behind each?",
-            shows=lambda came, expected: (
-                came["out of the shortcut"] == expected["out of the shortcut"]
-                and came["parameters of the path"] != expected["parameters of the path"]
-            ),
-        ),
-        Mistake(
-            _shortcut_with(lambda n_in, n_out, stride: True),
-            "The shortcut has parameters even where the input fits to be added as it "
-            "is. There it should let it through unharmed.",
-        ),
-        Mistake(
-            _shortcut_with(_needed, norms=0),
-            "There are too few parameters in the shortcut: behind its convolution, "
-            "too, a normalisation is wanted, as in ResBlock.",
-        ),
-        Mistake(
-            _shortcut_with(_needed, bias=True),
-            "There are more parameters in the shortcut than there should be: "
-            "has its convolution a bias?",
-        ),
-        Mistake(
-            _shortcut_with(_needed, side=3, padding=1),
-            "The shortcut has far too many parameters. It only has to change "
-            "the number of channels and to skip places: how small can its kernel be "
-            "for that?",
-        ),
-        Mistake(
-            _shortcut_with(_needed, norms=2),
-            "All is well with the path, but the number of parameters in the shortcut "
-            "is not right. It needs a convolution and a normalisation, and only where "
-            "the input does not fit.",
-            shows=lambda came, expected: (
-                came["parameters of the path"] == expected["parameters of the path"]
-                and came["parameters of the shortcut"]
-                != expected["parameters of the shortcut"]
-            ),
-        ),
-        Mistake(
-            _path_with(behind="br br br", bias=False),
-            "There is a ReLU at the end of the path. The path could only add then, "
-            "and never take away: the last ReLU comes after the sum, and the "
-            "check puts it there.",
-        ),
-        Mistake(
-            _path_with(behind="b b b", bias=False),
-            "Shapes and parameters are right. But there is no ReLU in the path: "
-            "without a bend between them, three convolutions are no more than one.",
-        ),
-        Mistake(
-            _path_with(behind="rb rb b", bias=False),
-            "Shapes and parameters are right. But the ReLUs stand before the "
-            "normalisations instead of behind them.",
-        ),
-        Mistake(
-            _path_with(strides=(1, 0, 0), bias=False),
-            "Shapes and parameters are right. But the first convolution has the "
-            "stride: with 1×1 it skips three of four places unseen. (He and others did "
-            "so in 2015; torchvision leaves it to the 3×3, which sees them all.)",
-        ),
-        Mistake(
-            _path_with(strides=(0, 0, 1), bias=False),
-            "Shapes and parameters are right. But the last convolution has the stride; "
-            "it should be the 3×3.",
-        ),
-        Mistake(
-            _shortcut_with(_needed, end=(nn.ReLU(),)),
-            "Shapes and parameters are right. But there is a ReLU in the shortcut.",
-        ),
-        Mistake(
-            _path_with(behind="b br b", bias=False),
-            "Shapes and parameters are right, but the numbers are not. In what order "
-            "do the layers stand, and is one missing that has no parameters?",
-            shows=lambda came, expected: (
-                came["parameters of the shortcut"]
-                == expected["parameters of the shortcut"]
-                and not same(came["output"], expected["output"])
-            ),
-        ),
-    ],
+            ("padding=1, bias=False", "padding=1"),
+            lambda c, truth: c["path's parameters"] > truth["path's parameters"],
+        ): """There are more parameters in the path than there should be: have its
+            convolutions a bias? The normalisation behind them subtracts it again.""",
+        ("nn.BatchNorm2d(n_out),", "nn.BatchNorm2d(n_out), nn.ReLU()"): """There is a
+            ReLU at the end of the path. The last one comes after the sum.""",
+        ("n_in, n_few, 1, ", "n_in, n_few, 1, stride, ", "3, stride", "3, 1"): """The
+            first convolution has the stride: a 1×1 skips three of four places.""",
+    },
     hints=[
-        "Begin with the path, on paper: three rows, one for each convolution, "
-        "with the channels that go in and those that come out, the side of the kernel, "
-        "stride and padding.",
-        "Nine layers less one: convolution, normalisation, ReLU; the same again; "
-        "convolution, normalisation. Only the convolution in the middle needs padding, "
-        "and none of the three a bias.",
-        "The shortcut is in the __init__ of ResBlock, condition and all; n_out is four "
-        "times n_few here.",
+        """On paper, a row for each convolution: the channels that go in and come out,
+        the side of the kernel, stride and padding (in the middle only).""",
+        """The shortcut is in the __init__ of ResBlock, condition and all; n_out is four
+        times n_few here.""",
     ],
-    why="Down, look around, up. Per pair of channels a 3×3 has nine weights and a 1×1 "
-    "one; so the 3×3 is put where the channels are few. This is the block of ResNet50, "
-    "101 and 152: more channels than ours has, at about the same price. The shortcut "
-    "runs from wide to wide, past the bottleneck.",
+    why="""Per pair of channels a 3×3 has nine weights and a 1×1 one; so the 3×3 is put
+        where the channels are few. This is the block of ResNet50, 101 and 152.""",
 )

@@ -21,41 +21,23 @@ def solve_after_seven() -> float:
 
 check_after_seven = Prediction(
     solve_after_seven,
-    mistakes=[
-        Mistake(
-            lambda: 3,
-            "The right distance from the bottom. But count the steps: on which side "
-            "are you after one, after two, after three?",
-        ),
-        Mistake(
-            lambda: 0,
-            "One step to the bottom: that was the rate of one half. This one is "
-            "twice as large.",
-        ),
-        Mistake(
-            lambda: 3 - 7 * 6,
-            "You take the slope of the beginning for every step. It changes "
-            "with the place.",
-        ),
-        Mistake(
-            lambda: float("-inf"),
-            "It does not run away. That would be so with any rate above this one.",
-            shows=lambda guess, truth: not math.isfinite(guess),
-        ),
-        Mistake(
-            lambda: 3 + 6,
-            "A step goes against the gradient: where it is positive, to the left.",
-            shows=lambda guess, truth: guess > 3,
-        ),
-    ],
+    mistakes={
+        3: """The right distance from the bottom. But count the steps: on which side are
+            you after one, after two, after three?""",
+        0: "To the bottom leads the rate of one half. This one is twice as large.",
+        -39: "That is the slope of the beginning in every step. It changes.",
+        Mistake(math.inf, lambda guess, _: not math.isfinite(guess)): """It does not run
+            away. That would be so with any rate above this one.""",
+        Mistake(9, lambda guess, _: guess > 3): """A step goes against the gradient:
+            where it is positive, to the left.""",
+    },
     hints=[
-        "Do the first step by hand. The gradient at 3 is 6, so the step is "
-        "1 · 6 to the left.",
+        "The first step by hand: the gradient at 3 is 6, the step 1 · 6 to the left.",
         "And now the second, from where you are: what is the gradient there?",
     ],
-    why="Each step is 2x long and leads from x to x − 2x = −x: to the same height on "
-    "the other side. So it goes to and fro for ever, and after an odd number of steps "
-    "you are at −3. The rate of 1 is just where bouncing ends and diverging begins.",
+    why="""Each step is 2x long and leads from x to x − 2x = −x: to the same height on
+        the other side. So it goes to and fro for ever, and after an odd number of steps
+        you are at −3. With the rate of 1 bouncing ends and diverging begins.""",
 )
 
 # %% ../../nbs/exercises/04_sgd.ipynb #dd45fd2f
@@ -65,7 +47,7 @@ def solve_roll(
     lr: float,  # learning rate
     momentum: float,  # the share of its velocity that the ball keeps from step to step
     steps: int,  # how many steps to take
-) -> torch.Tensor:  # shaped as `start`: the place after the last step
+) -> torch.Tensor:  # shape and dtype as `start`: the place after the last step
     "Go downhill with momentum."
     x = start.clone().requires_grad_()
     velocity = torch.zeros_like(x)
@@ -78,168 +60,57 @@ def solve_roll(
     return x.detach()
 
 
-def _bowl(x):
-    "The sum of squared distances from 1: lowest where all is 1."
-    return ((x - 1) ** 2).sum()
+def _bumpy(x):
+    "A bowl with bumps, lowest near 1."
+    return ((x - 1) ** 2 + x.sin()).sum()
 
 
-def _crooked_valley(x):
-    "Steep in one direction, gentle in the other."
-    return (x[0] - 2) ** 2 + 10 * x[1] ** 4 + x[0] * x[1]
-
-
-def _roll_cases():
-    "A bowl for one number and for many; no momentum; a crooked valley."
-    generator = torch.Generator().manual_seed(6)
-    many = torch.randn(3, 2, generator=generator)
-    return [
-        (_bowl, torch.tensor(3.0), 0.1, 0.5, 3),
-        (_bowl, torch.tensor(3.0), 0.1, 0.0, 4),
-        (_bowl, many, 0.05, 0.9, 10),
-        (_crooked_valley, torch.tensor([0.5, 0.8]), 0.01, 0.8, 6),
-    ]
-
-
-def _by_torch(f, start, lr, momentum, steps):
-    "With PyTorch's optimizer."
-    x = start.clone().requires_grad_()
-    optimizer = torch.optim.SGD([x], lr, momentum)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        f(x).backward()
-        optimizer.step()
-    return x.detach()
+def _start(seed, *shape, dtype=torch.float32):
+    "Some numbers to start from, and the rest of a case."
+    generator = torch.Generator().manual_seed(seed)
+    numbers = torch.randn(shape, generator=generator, dtype=dtype)
+    return _bumpy, numbers, 0.05, 0.8, 6
 
 # %% ../../nbs/exercises/04_sgd.ipynb #1d5e998e
-def _roll_with(change, clear=True, sign=-1):
-    "A descent: the velocity becomes `change(velocity, gradient, momentum)`."
-
-    def attempt(f, start, lr, momentum, steps):
-        x = start.clone()
-        velocity = total = torch.zeros_like(start)
-        for _ in range(steps):
-            place = x.clone().requires_grad_()
-            f(place).backward()
-            total = place.grad + (0 if clear else total)
-            velocity = change(velocity, total, momentum)
-            x = x + sign * lr * velocity
-        return x
-
-    return attempt
-
-
-def _roll_tracked(f, start, lr, momentum, steps):
-    "A step without `torch.no_grad`."
-    x = start.clone().requires_grad_()
-    f(x).backward()
-    x -= lr * x.grad
-
-
-def _roll_anew(f, start, lr, momentum, steps):
-    "A step that makes a new tensor."
-    x = start.clone().requires_grad_()
-    with torch.no_grad():
-        x = x - lr * x
-    x.grad.zero_()
-
-
-def _roll_late(f, start, lr, momentum, steps):
-    "Step first, with the velocity of the step before."
-    x, velocity = start.clone(), torch.zeros_like(start)
-    for _ in range(steps):
-        place = x.clone().requires_grad_()
-        f(place).backward()
-        x = x - lr * velocity
-        velocity = momentum * velocity + place.grad
-    return x
+def _no_gradient(came, _):
+    "Has x no gradient, or was none asked for?"
+    return "NoneType" in str(came) or "not require" in str(came)
 
 
 check_roll = Exercise(
     solve_roll,
-    cases=_roll_cases,
-    oracle=_by_torch,
-    mistakes=[
-        Mistake(
-            _roll_with(lambda v, grad, momentum: momentum * v + grad, clear=False),
-            "The gradients are not cleared: backward adds to what is there, so that "
-            "every step uses the sum of all gradients so far.",
-        ),
-        Mistake(
-            _roll_with(lambda v, grad, momentum: momentum * v + grad, sign=1),
-            "The steps go uphill: they lead along the gradient instead of against it.",
-        ),
-        Mistake(
-            _roll_with(lambda v, grad, momentum: grad),
-            "That is plain gradient descent: nothing of the velocity is kept.",
-        ),
-        Mistake(
-            _roll_with(lambda v, grad, momentum: grad + momentum * grad),
-            "The old velocity is lost: the gradient has taken its place before it was "
-            "used.",
-        ),
-        Mistake(
-            _roll_with(lambda v, grad, momentum: momentum * grad),
-            "The momentum is multiplied with the gradient. It belongs to the old "
-            "velocity.",
-        ),
-        Mistake(
-            _roll_with(lambda v, grad, momentum: v + grad),
-            "The ball keeps all of its velocity: the momentum is nowhere multiplied "
-            "in.",
-        ),
-        Mistake(
-            _roll_with(lambda v, grad, momentum: momentum * v + (1 - momentum) * grad),
-            "The gradient is multiplied by 1 − momentum: that is an average of "
-            "gradients. Some optimizers do it, but here the gradient counts in full.",
-        ),
-        Mistake(
-            _roll_late,
-            "The step is taken before the velocity has been brought up to date, "
-            "so that each gradient comes one step late.",
-        ),
-        Mistake(
-            lambda f, start, lr, momentum, steps: start,
-            "The ball has not moved at all.",
-        ),
-        Mistake(
-            lambda f, start, lr, momentum, steps: solve_roll(f, start, lr, momentum, 1),
-            "Only the first step is taken. Does the return stand inside the loop?",
-        ),
-        Mistake(
-            _roll_tracked,
-            "PyTorch wants to keep track of the step as well, as if it belonged "
-            "to the computation that gradients are asked of. Look how the notebook did "
-            "its steps by hand.",
-            shows=lambda came, expected: "leaf Variable" in str(came),
-        ),
-        Mistake(
-            _roll_anew,
-            "Where a gradient was wanted, x.grad was None: backward has left none "
-            "there. Was it called before that line? Or was x a new tensor by then, "
-            "the result of a computation, as x = x - … makes one?",
-            shows=lambda came, expected: "NoneType" in str(came),
-        ),
-        Mistake(
-            lambda f, start, lr, momentum, steps: f(start).backward(),
-            "PyTorch was not told that a gradient with respect to x would be asked "
-            "for; or x is a new tensor by now, which it was not told about.",
-            shows=lambda came, expected: "does not require grad" in str(came),
-        ),
-    ],
+    cases=lambda: [_start(1), _start(3, 3, 2), _start(4, 2, dtype=torch.float64)],
+    draw=lambda seed: _start(seed, 5),
+    remarks={"SGD": "PyTorch's own does it; now write the two lines yourself."},
+    mistakes={
+        ("x.grad = None", "pass"): """The gradients are not cleared: backward adds to
+            what is there, so that every step uses the sum of all gradients so far.""",
+        ("x -=", "x +="): "The steps go uphill: along the gradient, not against it.",
+        ("momentum * velocity + ", ""): "Nothing of the velocity is kept.",
+        ("momentum * velocity + x", "velocity + momentum * x"): """The momentum belongs
+            to the old velocity, and not to the gradient.""",
+        ("momentum * velocity", "velocity"): "All of the velocity is kept.",
+        ("+ x.grad", "+ (1 - momentum) * x.grad"): """The gradient is multiplied by
+            1 − momentum, as some optimizers do it. Here it counts in full.""",
+        ("velocity = m", "x -= lr * velocity; velocity = m", "velocity\n", "0\n"): """
+            The step comes before the velocity has changed: each gradient is late.""",
+        ("    return", "        return"): "One step only: is the return in the loop?",
+        Mistake(("no_grad", "enable_grad"), lambda came, _: "leaf" in str(came)): """
+            PyTorch wants to keep track of the step as well, for a gradient. Look how
+            the notebook did its steps by hand.""",
+        Mistake(("x -=", "x = x -"), _no_gradient): """x has no gradient. Was backward
+            called? Or is x a new tensor by then, as x = x - … makes one?""",
+    },
     hints=[
-        "Begin with the five steps by hand under 'Going downhill': they need one more "
-        "variable, and x should be a copy, start.clone().",
-        "Three things in each round: backward; velocity and place, under "
-        "torch.no_grad(); and then the gradient is cleared.",
-        "A velocity that fits x in shape is torch.zeros_like(x). Inside the loop, "
-        "first the line that changes the velocity, then the one that changes x, "
-        "just as in the task.",
+        "Begin with the steps by hand under 'Going downhill', and with start.clone().",
+        """Three things in each round: backward; velocity and place, under
+        torch.no_grad(); and then the gradient is cleared.""",
+        """A velocity that fits x is torch.zeros_like(x). In the loop, first the line
+        that changes the velocity, then the one that changes x.""",
     ],
-    why="Along a slope that stays the same, the velocity grows up to 1 / (1 − "
-    "momentum) times the gradient; where the gradient changes sign at every step, "
-    "the changes cancel out. So a ball is faster along a valley and calmer across it. "
-    "And plain gradient descent that forgets to clear its gradients is a ball with "
-    "a momentum of 1, which nothing slows.",
+    why="""Along a steady slope the velocity grows up to 1 / (1 − momentum) times the
+        gradient; where the gradient changes sign at every step, the changes cancel out:
+        a ball is faster along a valley and calmer across it.""",
 )
 
 # %% ../../nbs/exercises/04_sgd.ipynb #126c4d64
@@ -259,135 +130,61 @@ def solve_sweep(
 
 
 def _watch(sweep, losses):
-    "Which rate it chose, and which ones it tried."
+    "Which rates it tried, whether once only, and which one it chose."
     tried = []
+    chosen = sweep(lambda rate: tried.append(rate) or losses[rate], list(losses))
+    rates = list(dict.fromkeys(tried))
+    return {"tried": rates, "each once": rates == tried, "chosen": chosen}
 
-    def loss_after(rate):
-        tried.append(rate)
-        return losses[rate]
 
-    chosen = sweep(loss_after, list(losses))
-    return {"tried": tried, "chosen": chosen}
+def _losses(*losses, first=0.1):
+    "A case: rates, each twice the one before, and the losses with them."
+    return ({first * 2**i: float(loss) for i, loss in enumerate(losses)},)
 
 
 def _sweep_cases():
-    "Rates and losses: a wall, a bump, nan, inf, no wall at all, and a real descent."
-    bowl = {}
-    for rate in (0.01, 0.03, 0.1, 0.3, 1.1, 1.5, 2.0):
-        descent = gradient_descent(_bowl, torch.tensor(3.0), rate, 10)
-        bowl[rate] = descent.f[-1].item()
-    return [
-        ({0.01: 8.0, 0.1: 4.0, 1.0: 2.0, 10.0: 90.0, 100.0: 900.0},),
-        ({0.01: 8.0, 0.1: 4.0, 1.0: 5.0, 10.0: 3.0, 100.0: 80.0, 1000.0: 1.0},),
-        ({0.1: 8.0, 0.2: 2.0, 0.4: math.nan, 0.8: 1.0},),
-        ({0.1: 8.0, 0.2: math.inf, 0.4: 1.0},),
-        ({0.1: 8.0, 0.2: 1.0, 0.4: 3.0, 0.8: 5.0, 1.6: 9.0, 3.2: 0.5},),
-        ({0.1: 8.0, 0.2: 4.0, 0.4: 2.0},),
-        (bowl,),
-    ]
+    "A bump and a wall; nan; a slow rise; inf; no wall; four times the lowest."
+    wall, nan = _losses(8, 4, 5, 3, 80, 1), _losses(8, 2, math.nan, 1)
+    rise, inf = _losses(8, 1, 3, 5, 9, 0.5), _losses(8, math.inf, 1)
+    return [wall, nan, rise, inf, _losses(8, 4, 2), _losses(8, 2, 7.9, 8, 8.1, 1)]
 
 # %% ../../nbs/exercises/04_sgd.ipynb #782f16c4
-def _sweep_with(stop, returns="best"):
-    "A sweep that ends where `stop(loss, lowest, last)` says so."
-
-    def attempt(loss_after, rates):
-        best, lowest, last = None, math.inf, math.inf
-        for rate in rates:
-            loss = loss_after(rate)
-            if stop(loss, lowest, last):
-                break
-            best = rate if loss < lowest or returns == "last" else best
-            lowest, last = min(lowest, loss), loss
-        return {"loss": lowest, "stopped": rate}.get(returns, best)
-
-    return attempt
-
-
-def _sweep_from_zero(loss_after, rates):
-    "Nothing is lower than 0."
-    for rate in rates:
-        if loss_after(rate) < 0:
-            best = rate
-    return best
-
-
-def _sweep_twice(loss_after, rates):
-    "Two trainings for each rate."
-    return solve_sweep(lambda rate: (loss_after(rate), loss_after(rate))[0], rates)
-
-
-def _beyond(loss, lowest, last):
-    "The right place to stop."
-    return not math.isfinite(loss) or loss > 4 * lowest
+def _none_is_best(came, want):
+    "Is no rate chosen, or not even a name given to it?"
+    return "local" in str(came) or came["tried"] != want["tried"] and not came["chosen"]
 
 
 check_sweep = Exercise(
     solve_sweep,
     cases=_sweep_cases,
+    draw=lambda seed: _losses(6, 2, 7.9, 8.1, 1, first=1 + seed % 97),
     run=_watch,
-    mistakes=[
-        Mistake(
-            _sweep_with(lambda loss, lowest, last: loss > 4 * lowest),
-            "It goes on after nan. Every comparison with nan (not a number) "
-            "is False, so that nan never is 'more than four times the lowest': "
-            "it needs a question of its own.",
-        ),
-        Mistake(
-            _sweep_with(lambda loss, lowest, last: _beyond(loss, last, last)),
-            "Each loss is compared with the one before it. Compare it with "
-            "the lowest so far.",
-        ),
-        Mistake(
-            _sweep_with(_beyond, "last"),
-            "It returns the last rate before the wall. The best one may lie further "
-            "back.",
-        ),
-        Mistake(
-            _sweep_with(_beyond, "stopped"),
-            "It returns the rate at which it stopped: the one that was too large.",
-        ),
-        Mistake(
-            _sweep_with(_beyond, "loss"),
-            "It returns the lowest loss, and not the rate that it belongs to.",
-        ),
-        Mistake(
-            _sweep_twice,
-            "loss_after is called more than once for the same rate, and each call "
-            "is a whole training. Keep what it returns.",
-            shows=lambda came, expected: len(set(came["tried"])) < len(came["tried"]),
-        ),
-        Mistake(
-            _sweep_from_zero,
-            "No rate was ever the best one. What does the lowest loss begin with? "
-            "It must be larger than any loss that may come.",
-            shows=lambda came, expected: isinstance(came, UnboundLocalError),
-        ),
-        Mistake(
-            _sweep_with(lambda loss, lowest, last: not loss <= lowest),
-            "It stops too early. A small bump is not the wall: only four "
-            "times the lowest is.",
-            shows=lambda came, expected: (
-                0 < len(came["tried"]) < len(expected["tried"])
-            ),
-        ),
-        Mistake(
-            _sweep_with(lambda loss, lowest, last: False),
-            "It goes on trying rates after the point where it should have stopped.",
-            shows=lambda came, expected: len(came["tried"]) > len(expected["tried"]),
-        ),
-    ],
+    mistakes={
+        ("not math.isfinite(loss) or ", ""): """It goes on after nan. Every comparison
+            with nan (not a number) is False: it needs a question of its own.""",
+        ("4 * lowest", "4 * last", "loss =", "last, loss = loss if best else 99,"): """
+            Each loss is compared with the one before it, not with the lowest.""",
+        ("return best", "return rate"): "That is the rate at which it stopped.",
+        ("if loss < lowest", "if 1", "= rate, loss", "= rate, min(loss, lowest)"): """
+            That is the last rate before the wall. The best may lie further back.""",
+        ("return best", "return lowest"): "That is the lowest loss, not its rate.",
+        ("loss =", "loss_after(rate); loss ="): """loss_after is called more than once
+            for a rate, and each call is a whole training. Keep what it returns.""",
+        Mistake(("math.inf", "0"), _none_is_best): """No rate was ever the best one.
+            The lowest loss must begin with more than any that may come.""",
+        Mistake(("4", "1"), lambda came, want: [] < came["tried"] < want["tried"]): """
+            It stops too early: only more than four times the lowest is the wall.""",
+        Mistake(("break", "0"), lambda came, want: came["tried"] > want["tried"]): """
+            It goes on after more than four times the lowest, or after nan or inf.""",
+    },
     hints=[
-        "Keep two things in mind from round to round: the lowest loss so far, "
-        "and its rate. What should the lowest loss be before the first trial? "
-        "math.inf is a good friend here.",
-        "In each round: one trial; is it time to stop (break)? Is it the lowest so "
-        "far?",
-        "Two reasons to stop, joined with or. The one with four times is not enough: "
-        "try what math.nan > 8 gives.",
+        """Keep two things from round to round: the lowest loss so far, and its rate.
+        What should the lowest be before the first trial? math.inf is a good friend.""",
+        "In each round: one trial; is it time to stop? Is it the lowest so far?",
+        """Two reasons to stop, joined with or. The one with four times is not enough:
+        try what math.nan > 8 gives.""",
     ],
-    why="The lowest loss begins at infinity, so that the first trial always becomes "
-    "the best one. math.isfinite catches inf and nan alike; without it nan would slip "
-    "through, since every comparison with it is False. fastai's learning rate finder "
-    "stops by the same rule of four (for a smoothed loss), within a single training "
-    "in which the rate grows from batch to batch.",
+    why="""The lowest loss begins at infinity, so that the first trial always becomes
+        the best one. math.isfinite catches inf and nan alike. fastai's learning rate
+        finder, too, stops at four times the lowest (smoothed) loss.""",
 )

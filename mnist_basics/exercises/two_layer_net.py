@@ -4,7 +4,7 @@
 __all__ = ['check_awake', 'check_leaky_relu', 'check_net_through', 'solve_awake', 'solve_leaky_relu', 'solve_net_through']
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #08715a8c
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import torch
@@ -35,49 +35,24 @@ def solve_awake() -> int:
 
 check_awake = Prediction(
     solve_awake,
-    mistakes=[
-        Mistake(
-            lambda: 23581,
-            "A linear model does start from zeros without trouble. But here the "
-            "gradient of the first layer comes through the weights of the second, "
-            "and these are 0.",
-        ),
-        Mistake(
-            lambda: 0,
-            "Nearly! The output is the same for every image; but there are more 3s "
-            "than 7s, so that a higher output for all would be better.",
-        ),
-        Mistake(
-            lambda: 31,
-            "The second layer, or all biases? A weight of the second layer learns from "
-            "what its hidden unit says; a bias of the first learns through the weight "
-            "that its unit has in the second. What are these numbers here?",
-        ),
-        Mistake(
-            lambda: 30,
-            "30 is the number of hidden units. What do they say, if all of their "
-            "weights and biases are 0? And what does a weight learn whose input "
-            "is always that?",
-        ),
-        Mistake(
-            lambda: 23550,
-            "The first layer? On the way back to it, the gradient is multiplied by the "
-            "weights of the second, and these are 0.",
-            shows=lambda guess, truth: guess in (23520, 23550),
-        ),
-    ],
+    mistakes={
+        23581: """A linear model starts from zeros without trouble. But here the
+            gradient of the first layer comes through weights that are 0.""",
+        0: """The output is the same for every image; but there are more 3s than 7s, so
+            that a higher one for all would be better.""",
+        31: """The second layer, or all biases? Its weights learn from what the hidden
+            units say, and the first biases through these weights. What are they?""",
+        30: "What do the 30 hidden units say? What does a weight learn from that?",
+        Mistake(23550, lambda guess, truth: guess in (23520, 23550)): """The first
+            layer? On the way back to it, the gradient meets weights that are 0.""",
+    },
     hints=[
-        "Forwards: which numbers come out of the hidden units, and what is the output, "
-        "whatever the image?",
-        "How does the output change if you change a weight of the second layer "
-        "a little? And a weight of the first?",
+        "What do the hidden units say, and what is the output, whatever the image?",
         "There is a number in the net that is added to the output just as it is.",
     ],
-    why="The hidden units say 0, so the weights of the second layer, which multiply "
-    "them, have a gradient of 0. The weights of the second layer are 0, so nothing "
-    "comes back through them to the first. Only the very last bias moves, and it says "
-    "'3' to everything, for ever. That is why the weights of a net begin at random: "
-    "small, and all different.",
+    why="""The hidden units say 0, so the weights that multiply them have a gradient of
+        0, and as these are 0, nothing comes back to the first layer. Only the very last
+        bias moves. That is why the weights of a net begin at random.""",
 )
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #fd59539d
@@ -92,11 +67,9 @@ def solve_leaky_relu(
 def _watch_leak(leaky_relu, x, slope):
     "What comes out, and with which gradient (0 where x is 0, since there is a corner)."
     values = leaky_relu(x, slope)
-    if not torch.is_tensor(values):
-        return {"values": values, "gradient": None}
     leaf = x.detach().clone().requires_grad_()
     again = leaky_relu(leaf * 1, slope)
-    if not again.requires_grad:
+    if not getattr(again, "requires_grad", False):
         return {"values": values, "gradient": None}
     again.sum().backward()
     return {"values": values, "gradient": torch.where(x == 0, 0.0, leaf.grad)}
@@ -105,115 +78,53 @@ def _watch_leak(leaky_relu, x, slope):
 def _leak_cases():
     "By hand; a table; many axes; no leak; all of it; and other numbers."
     generator = torch.Generator().manual_seed(4)
-    shapes = (3, 4), (2, 1, 5), 30, 4
-    numbers = [torch.randn(shape, generator=generator) for shape in shapes]
-    return [
-        (torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0]), 0.1),
-        (numbers[0], 0.01),
-        (numbers[1], 0.25),
-        (numbers[2], 0.0),
-        (numbers[3].double(), 1.0),
-    ]
-
-# %% ../../nbs/exercises/07_two_layer_net.ipynb #1ac71c50
-def _without_trace(x, slope):
-    "Numbers taken out of their tensor, one by one."
-    flat = [n if n > 0 else slope * n for n in x.flatten().tolist()]
-    return torch.tensor(flat, dtype=x.dtype).view_as(x)
+    shapes, slopes = [(3, 4), (2, 1, 5), 30, 4], [0.01, 0.25, 0.0, 1.0]
+    x = [torch.randn(shape, generator=generator) for shape in shapes]
+    hand = torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0])
+    return [(hand, 0.1), *zip([*x[:3], x[3].double()], slopes)]
 
 
-def _into_float32(x, slope):
-    "Fills in zeros, which are always float32."
-    filled = torch.zeros(x.shape)
-    filled[x > 0], filled[x <= 0] = x[x > 0], slope * x[x <= 0]
-    return filled
+def _no_trace(came, expected):
+    "Is nothing wrong but the gradient?"
+    return same(came["values"], expected["values"])
 
 
 def _level_left(came, expected):
-    "Are all negative numbers turned into the same number, not 0?"
-    left = came["values"][expected["values"] < 0]
-    return len(left) > 1 and left[0] != 0 and (left == left[0]).all()
+    return not came["values"][expected["values"] < 0].any()
 
-
-def _leak_by_if(x, slope):
-    "One question for a whole tensor."
-    return x if x > 0 else slope * x
-
-
+# %% ../../nbs/exercises/07_two_layer_net.ipynb #1ac71c50
 check_leaky_relu = Exercise(
     solve_leaky_relu,
     cases=_leak_cases,
     run=_watch_leak,
     oracle=lambda x, slope: F.leaky_relu(x, slope),
-    mistakes=[
-        Mistake(
-            lambda x, slope: torch.where(x > 0, slope * x, x),
-            "The slope is on the wrong side: the positive numbers are made smaller.",
-        ),
-        Mistake(
-            lambda x, slope: F.relu(x),
-            "That is the ReLU that you know: left of 0 everything is level. "
-            "It does not leak.",
-        ),
-        Mistake(
-            lambda x, slope: slope * x,
-            "All numbers are multiplied by the slope, the positive ones too. "
-            "That is a straight line, and there is no bend in it.",
-        ),
-        Mistake(
-            lambda x, slope: F.relu(x) + slope * F.relu(-x),
-            "Left of 0 it goes up again, like a V. A negative number should stay "
-            "negative.",
-        ),
-        Mistake(
-            lambda x, slope: F.relu(x) + slope * x,
-            "Something is added to the positive numbers as well: right of 0 the "
-            "slope is 1 + slope.",
-        ),
-        Mistake(
-            lambda x, slope: torch.where(x > 0, x, torch.full_like(x, slope)),
-            "Left of 0 there is a level line. It should be a sloping one.",
-            shows=_level_left,
-        ),
-        Mistake(
-            lambda x, slope: F.leaky_relu(x, 0.01),
-            "The slope is 0.01 whatever was asked for.",
-        ),
-        Mistake(
-            _leak_by_if,
-            "x is a whole tensor, and some of its numbers are above 0 and some below: "
-            "there is no single answer for an if. torch.where decides number by "
-            "number.",
-            shows=lambda came, expected: "ambiguous" in str(came),
-        ),
-        Mistake(
-            _without_trace,
-            "The values are right, but no gradient comes through. Numbers that are "
-            "taken out of a tensor (by tolist, item or a new torch.tensor) leave no "
-            "trace by which backward could find its way back; and under torch.no_grad "
-            "nothing leaves one.",
-            shows=lambda came, expected: (
-                came["gradient"] is None and same(came["values"], expected["values"])
-            ),
-        ),
-        Mistake(
-            _into_float32,
-            "x may be of another type than float32, and then torch.zeros does not fit. "
-            "zeros_like makes the same shape and the same type.",
-            shows=lambda came, expected: "dtypes match" in str(came),
-        ),
-    ],
+    remarks={
+        "leaky_relu": "That is PyTorch's own. Now without it: two lines meet at 0.",
+        "loop": "Now without a loop: torch.where decides for all numbers at once.",
+    },
+    mistakes={
+        Mistake(("slope * x)", "slope * x.detach())"), _no_trace): """The values are
+            right, but not all of the gradient comes through. Numbers that are taken out
+            of a tensor (by detach, tolist or item), and all under torch.no_grad, leave
+            no trace by which backward could find its way back.""",
+        ("x, slope * x", "slope * x, x"): """The slope is on the wrong side: the
+            positive numbers are made smaller.""",
+        ("x, slope * x", "slope * x, slope * x"): "That is a line without a bend.",
+        ("slope * x)", "0 * x)"): "Left of 0 everything is level. It does not leak.",
+        ("slope * x)", "-slope * x)"): "Left of 0 it goes up again, like a V.",
+        Mistake(("x, slope * x", "x - slope * x, 0 * x"), _level_left): """Left of 0 it
+            is level, and right of 0 the numbers are not what they were. Did you add up
+            two ReLUs? Inside the second one a minus is missing.""",
+        Mistake(("x >", "not x >"), lambda came, _: "ambiguous" in str(came)): """Some
+            numbers in x are above 0 and some below: there is no single answer for an
+            if. torch.where decides number by number.""",
+    },
     hints=[
         "There are two lines: y = x and y = slope · x. Which one holds where?",
-        "torch.where(condition, a, b) takes from a where the condition is true, "
-        "and from b elsewhere.",
-        "Another way is to add up two ReLUs, one of x and one of −x. What must the "
-        "second one be multiplied by?",
+        "torch.where(condition, a, b) takes a where the condition is true, else b.",
     ],
-    why="torch.where makes a new tensor, so that x stays as it is, and it passes the "
-    "gradient on to the side that was taken: 1 right of 0, slope left of it. As long "
-    "as the slope is at most 1, torch.maximum(x, slope * x) does the same, and so does "
-    "F.relu(x) − slope · F.relu(−x). PyTorch has it as F.leaky_relu and nn.LeakyReLU.",
+    why="""torch.where passes the gradient on to the side that was taken: 1 right of 0,
+        slope left of it. F.relu(x) − slope · F.relu(−x) does the same.""",
 )
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #4f961a05
@@ -227,176 +138,71 @@ def solve_net_through(
     return torch.ones(1, len(places)), -places, slopes.diff()[:, None], heights[:1]
 
 
-class _Curve(NamedTuple):
-    "Straight from point to point, and level outside; NumPy knows how to draw it."
-
-    places: torch.Tensor
-    heights: torch.Tensor
-
-    def at(self, x):
-        return torch.from_numpy(np.interp(x, self.places, self.heights))
-
-
-class _Net(NamedTuple):
-    "Four tensors as a net."
-
-    w1: torch.Tensor
-    b1: torch.Tensor
-    w2: torch.Tensor
-    b2: torch.Tensor
-
-    def at(self, x):
-        w1, b1, w2, b2 = (tensor.detach().double() for tensor in self)
-        return linear(F.relu(linear(x[:, None], w1, b1)), w2, b2)[:, 0]
-
-
-def _as_tensors(found):
-    "Four tensors, a module's parameters, or lists of numbers: as tensors, if possible."
-    found = list(found.parameters()) if isinstance(found, nn.Module) else found
-    if torch.is_tensor(found) or not isinstance(found, (tuple, list)):
-        return [found] if torch.is_tensor(found) else []
-    try:
-        return [torch.as_tensor(item) for item in found]
-    except (TypeError, ValueError, RuntimeError):
-        return []
-
-
-def _net_shapes(h):
-    "The shapes of the four tensors, with h hidden units."
-    return [[1, h], [h], [h, 1], [1]]
+def _heights(found, x):
+    "How high the line is; None if the four tensors do not fit together."
+    if isinstance(found, partial):
+        return torch.from_numpy(found(x))
+    w1, b1, w2, b2 = tensors = [torch.as_tensor(t).detach().double() for t in found]
+    h = w1.numel()
+    if [list(t.shape) for t in tensors] != [[1, h], [h], [h, 1], [1]]:
+        return None
+    return linear(F.relu(linear(x[:, None], w1, b1)), w2, b2)[:, 0]
 
 
 def _watch_net(net_through, places, heights):
     "Do the shapes fit? And how high is the line, in four stretches?"
-    found = net_through(places, heights)
-    curve = found if isinstance(found, _Curve) else None
-    tensors = _as_tensors(found)
-    shapes = [list(tensor.shape) for tensor in tensors]
-    if curve or tensors and shapes == _net_shapes(tensors[0].numel()):
-        curve = curve or _Net(*tensors)
-    x = {
+    found, shapes = net_through(places, heights), "[1,h] [h] [h,1] [1]"
+    parts = {
         "at the points": places,
         "left of them": places[:1] - 2.5,
         "right of them": places[-1:] + 2.5,
         "between them": (places[1:] + places[:-1]) / 2,
     }
-    if curve is None:
-        fits = None if found is None else [False] if tensors else []
-        return {"the shapes fit": fits, **dict.fromkeys(x)}
-    heights_there = {key: curve.at(x[key].double()).tolist() for key in x}
-    return {"the shapes fit": [True], **heights_there}
+    if isinstance(found, nn.Module):
+        found = tuple(found.parameters())
+    if not isinstance(found, (tuple, list, partial)):
+        return {shapes: found, **dict.fromkeys(parts)}
+    parts = {key: _heights(found, x.double()) for key, x in parts.items()}
+    return {shapes: parts["at the points"] is not None, **parts}
 
 
-def _points_cases():
-    "A tent; a step; points at random; a single piece; and two dozen points."
-    generator = torch.Generator().manual_seed(9)
-    cases = [
-        (torch.tensor([0.0, 1.0, 3.0]), torch.tensor([0.0, 2.0, 0.0])),
-        (torch.tensor([-1.0, -0.5, 1.5]), torch.tensor([1.0, 3.0, 2.0])),
-    ]
-    for n in (6, 2, 24):
-        steps = 2.0 ** torch.randint(-1, 2, (n,), generator=generator)
-        heights = torch.randint(-8, 9, (n,), generator=generator) / 4
-        cases.append((steps.cumsum(0) - 3, heights))
-    return cases
+def _points(n, seed=9):
+    generator = torch.Generator().manual_seed(seed + n)
+    steps = 2.0 ** torch.randint(-1, 2, (n,), generator=generator)
+    heights = torch.randint(-8, 9, (n,), generator=generator) / 4
+    return steps.cumsum(0) - 3, heights
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #52634e7d
-def _net_with(rise=None, bends=None, b1=lambda places: -places, start=None):
-    "A net with something amiss: the slopes, their changes, the places or the start."
-    level = torch.zeros(1)
-
-    def attempt(places, heights):
-        slopes = (rise or (lambda p, h: h.diff() / p.diff()))(places, heights)
-        changes = (bends or (lambda s: torch.cat([level, s, level]).diff()))(slopes)
-        b2 = start(heights) if start else heights[:1]
-        n = len(changes)
-        return torch.ones(1, n), b1(places)[:n], changes[:, None], b2
-
-    return attempt
-
-
-def _no_first_bend(places, heights):
-    "The changes between the slopes only."
-    changes = (heights.diff() / places.diff()).diff()
-    return torch.ones(1, len(changes)), -places[1:-1], changes[:, None], heights[:1]
-
-
-def _net_lying(places, heights):
-    "The tensors as `nn.Linear` keeps them."
-    w1, b1, w2, b2 = solve_net_through(places, heights)
-    return w1.T, b1, w2.T, b2
-
-
 check_net_through = Exercise(
     solve_net_through,
-    cases=_points_cases,
+    cases=lambda: [
+        (torch.tensor([0.0, 1.0, 3.0]), torch.tensor([0.0, 2.0, 0.0])),
+        (torch.tensor([-1.0, -0.5, 1.5]), torch.tensor([1.0, 3.0, 2.0])),
+        *map(_points, (6, 2, 24)),
+    ],
+    draw=lambda seed: _points(7, seed),
     run=_watch_net,
-    oracle=_Curve,
-    mistakes=[
-        Mistake(
-            _net_lying,
-            "The shapes do not fit together: w1 is [1, h], b1 [h], w2 [h, 1] and b2 "
-            "[1], with the same h in all of them. (A row of numbers becomes a column "
-            "with [:, None]. And nn.Linear keeps its weights lying on their side.)",
-            shows=lambda came, expected: came["the shapes fit"] == [False],
-        ),
-        Mistake(
-            _net_with(start=lambda heights: torch.zeros(1)),
-            "The line has the right form but begins at 0. Before the first place no "
-            "ReLU says anything: who gives the height there?",
-        ),
-        Mistake(
-            _net_with(bends=lambda s: torch.cat([torch.zeros(1), s]).diff()),
-            "After the last point the line goes on with its last slope. To make it "
-            "level there, it takes one more bend.",
-        ),
-        Mistake(
-            _no_first_bend,
-            "The first bend is missing: left of the first point the line is level, "
-            "and it has to leave it with the first slope.",
-        ),
-        Mistake(
-            _net_with(bends=lambda s: torch.cat([s, torch.zeros(1)])),
-            "Each ReLU adds its slope to those that are there already, and they "
-            "go on for ever. So it should not bring the new slope, but the change "
-            "from the old one.",
-        ),
-        Mistake(
-            _net_with(b1=lambda places: places),
-            "The bends are in the wrong places. The bend of F.relu(x + b) is where "
-            "x + b is 0: where is that?",
-        ),
-        Mistake(
-            _net_with(rise=lambda p, h: h.diff()),
-            "A slope is rise over run. The rises are there, but they are not divided.",
-        ),
-        Mistake(
-            _net_with(rise=lambda p, h: p.diff() / h.diff()),
-            "A slope is rise over run. Here it is the other way round.",
-        ),
-        Mistake(
-            _net_with(rise=lambda p, h: h.diff() / (p[1] - p[0])),
-            "All rises are divided by the first distance. The places are not evenly "
-            "spaced.",
-        ),
-        Mistake(
-            _net_with(
-                bends=lambda s: -torch.cat([torch.zeros(1), s, torch.zeros(1)]).diff()
-            ),
-            "It is upside down. The change is the slope after minus the slope before.",
-        ),
-    ],
+    oracle=lambda *points: partial(np.interp, xp=points[0], fp=points[1]),
+    mistakes={
+        ("heights[:1]", "level"): """The line begins at 0. Before the first place no
+            ReLU says anything: who gives the height there?""",
+        ("slopes.diff()", "F.pad(slopes.diff()[:-1], (0, 1))"): """After the last point
+            the line goes on with its last slope. It takes one more bend.""",
+        ("slopes.diff()", "slopes[1:]"): """Each ReLU adds its slope to those that are
+            there already. So it should bring not the new slope, but the change.""",
+        (", -places", ", places"): """The bends are in the wrong places. The bend of
+            F.relu(x + b) is where x + b is 0: where is that?""",
+        (" / places.diff()", ""): "A slope is rise over run: the run is missing.",
+        ("/ places.diff()", "/ (places[1] - places[0])"): """All rises are divided by
+            the first distance. The places are not evenly spaced.""",
+    },
     hints=[
-        "Begin with slope_changes and bent_line above: they are nearly it. What do "
-        "they do at the very end?",
-        "All units multiply x by the same weight, the simplest there is. A unit whose "
-        "bend is at 3 has a bias of −3.",
-        "Write the slopes of all stretches in a row: the level one at the left, those "
-        "from point to point, the level one at the right. The second layer weighs each "
-        "unit with the difference of two neighbours in that row, which diff() finds.",
+        "Begin with slope_changes and bent_line above. What do they do at the end?",
+        "All units multiply x by 1. A unit whose bend is at 3 has a bias of −3.",
+        """Write the slopes of all stretches in a row, the level ones included. The
+        second layer weighs each unit with the difference of two neighbours in it.""",
     ],
-    why="n points make n − 1 pieces, and two level stretches; so the slope changes "
-    "n times, once at each point, and there are n hidden units. b2 is the height "
-    "where all units are silent. w2 gets its second axis by [:, None]. In the lesson, "
-    "the last bend was missing: nobody looked at what came after it.",
+    why="""n points make n − 1 pieces, and two level stretches; so the slope changes n
+        times, once at each point, and there are n hidden units. b2 is the height where
+        all units are silent.""",
 )

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['whole_number', 'positive', 'share', 'number', 'is_a', 'parameters', 'same_shape', 'several', 'one_each', 'has_axes',
-           'answers', 'drawing', 'pixels', 'floating_point', 'descent_function', 'trainable', 'optimizer_settings',
-           'power', 'first_time_back', 'batches', 'parts_of_learner', 'trains', 'can_learn', 'name_of', 'figures',
-           'many_of', 'some_came', 'give_up']
+           'answers', 'drawing', 'stroke', 'pixels', 'floating_point', 'descent_function', 'trainable',
+           'optimizer_settings', 'power', 'first_time_back', 'batches', 'parts_of_learner', 'trains', 'can_learn',
+           'name_of', 'figures', 'many_of', 'some_came', 'give_up']
 
 # %% ../../nbs/workshop/checks.ipynb #5885adb1
 import math
@@ -135,6 +135,18 @@ def drawing(pixels, *size) -> np.ndarray:
         wanted = f"A drawing is uint8 {list(size) or '[rows, columns]'}, 255 for ink"
         raise _not(wanted, f"{pixels.dtype} {list(pixels.shape)}")
     return pixels
+
+
+def stroke(points) -> list:
+    "The points of a stroke as lists of floats, all of length 2, or all of 3."
+    try:
+        found = [[*map(float, point)] for point in points]
+    except (TypeError, ValueError):
+        found = []
+    if {len(point) for point in found} not in ({2}, {3}):
+        wanted = "points (x, y) or (x, y, pressure)"
+        raise ValueError(f"A stroke is a list of {wanted}, not {points!r}.")
+    return found
 
 
 def pixels(image) -> np.ndarray:

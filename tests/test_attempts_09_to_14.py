@@ -1,0 +1,237 @@
+"""Attempts at the exercises of 09 and 11 to 14, and what must be said of each."""
+
+import pytest
+import torch
+from cells import as_a_cell, flat
+
+from mnist_basics.exercises.optimizers import (
+    check_clip,
+    check_corrected_means,
+    check_decayed_step,
+    check_look_ahead,
+    check_swing,
+)
+from mnist_basics.exercises.resnet18 import check_batch_norm, check_bottleneck
+from mnist_basics.exercises.speed import (
+    check_median_times,
+    check_three_clocks,
+    check_train_all,
+)
+from mnist_basics.exercises.ten_digits import (
+    check_chosen_rate,
+    check_smooth_cross_entropy,
+    check_top_accuracy,
+)
+from mnist_basics.exercises.transfer import (
+    check_head_only,
+    check_nearest_kind,
+    check_running_mean,
+)
+
+HEADS = {
+    check_look_ahead: "place, gradient, velocity, lr, momentum",
+    check_clip: "params, most",
+    check_corrected_means: "numbers, beta",
+    check_decayed_step: "weights, mean, square, lr, decay",
+    check_batch_norm: "x, running_mean, running_variance, training",
+    check_bottleneck: "n_in, n_few, stride",
+    check_top_accuracy: "outputs, targets, k",
+    check_smooth_cross_entropy: "logits, targets, smoothing",
+    check_chosen_rate: "wrong, held",
+    check_head_only: "model",
+    check_nearest_kind: "x, y, new",
+    check_median_times: "works, clock, wait, repeat",
+    check_train_all: "model, loss_func, opt, batches",
+}
+TIMED = """
+    import statistics
+    times = [[] for _ in works]
+    for work in works: work()
+    wait()
+    for _ in range(repeat):
+        for i, work in enumerate(works):
+            start = clock()
+            work(); wait()
+            times[i].append(clock() - start)
+    return [statistics.median(t) for t in times]
+"""
+TRAINED = """
+    losses = []
+    for x, y in batches:
+        opt.zero_grad()
+        loss = loss_func(model(x), y)
+        loss.backward()
+        opt.step()
+        losses.append(loss.detach())
+    return torch.stack(losses)
+"""
+FROZEN = """
+    for p in model[0].parameters(): p.requires_grad = False
+    for p in model[1].parameters(): p.requires_grad = True
+    model[0].eval()
+    model.train()
+    return model
+"""
+LAZY = """
+    nn, n_out = torch.nn, 4 * n_few
+    path = nn.Sequential(
+        nn.LazyConv2d(n_few, 1, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(),
+        nn.LazyConv2d(n_few, 3, stride, 1, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(),
+        nn.LazyConv2d(n_out, 1, bias=False), nn.LazyBatchNorm2d())
+    if stride == 1 and n_in == n_out:
+        return path, nn.Identity()
+    return path, nn.Sequential(
+        nn.LazyConv2d(n_out, 1, stride, bias=False), nn.LazyBatchNorm2d())
+"""
+ATTEMPTS = [
+    (check_bottleneck, LAZY, "Well done!"),
+    (
+        check_bottleneck,
+        LAZY.replace("stride, 1, bias=False", "stride, 1"),
+        "have its convolutions a bias?",
+    ),
+    (
+        check_batch_norm,
+        "mean, variance = running_mean, running_variance\n"
+        "    return (x - mean) / variance, mean, variance",
+        "Broadcasting compares shapes from the right",
+    ),
+    (
+        check_look_ahead,
+        "velocity = momentum * velocity - lr * gradient\n"
+        "    return place + momentum * velocity - lr * gradient, velocity",
+        "The velocity has the rate and the minus in it.",
+    ),
+    (
+        check_look_ahead,
+        "v = momentum * velocity + gradient\n    return place - lr * v, v",
+        "That is the momentum that you know",
+    ),
+    (
+        check_look_ahead,  # two things are wrong: of the velocity it is told first
+        "v = momentum * velocity + gradient\n    return place - lr * v, velocity",
+        "The velocity that comes back is the old one.",
+    ),
+    (
+        check_look_ahead,
+        "return place - lr * (gradient + momentum * velocity),"
+        " momentum * velocity + gradient",
+        "That is the momentum that you know",
+    ),
+    (
+        check_look_ahead,
+        "velocity *= momentum\n    velocity += gradient\n"
+        "    return place - lr * (gradient + momentum * velocity), velocity",
+        "Work on a copy.",
+    ),
+    (
+        check_clip,
+        "return torch.nn.utils.clip_grad_norm_(params, most)",
+        "Well done! It is PyTorch's own.",
+    ),
+    (
+        check_corrected_means,
+        "mean, found = 0, []\n    for i, number in enumerate(numbers):\n"
+        "        mean = beta * mean + (1 - beta) * number\n"
+        "        found.append(mean / (1 - beta ** (i + 1)))\n    return found",
+        "The values are right. The result should be of the kind Tensor",
+    ),
+    (
+        check_decayed_step,
+        "gradient = mean + decay * weights\n"
+        "    return weights - lr * gradient / square.sqrt()",
+        "That is L2 regularisation",
+    ),
+    (
+        check_top_accuracy,
+        "best = outputs.topk(k, 1).indices\n"
+        "    return (best == targets[:, None]).any(1).float().mean().item()",
+        "The value is right. The result should be of the kind Tensor",
+    ),
+    (
+        check_top_accuracy,
+        "right = [t in row.topk(k).indices for row, t in zip(outputs, targets)]\n"
+        "    return torch.tensor(right).float().mean()",
+        "Well done! Now without a loop",
+    ),
+    (
+        check_smooth_cross_entropy,
+        "return torch.nn.functional.cross_entropy("
+        "logits, targets, label_smoothing=smoothing).item()",
+        "The value is right.",
+    ),
+    (
+        check_chosen_rate,
+        "rates = wrong.float().mean(1)\n    rate = rates[rates.argmin()]\n"
+        "    return rate, 1.96 * (rate * (1 - rate) / len(held)).sqrt()",
+        "“the rate” is wrong.",
+    ),
+    (
+        check_chosen_rate,
+        "best = wrong[:, held].float().mean(1).argmin()\n"
+        "    rate = wrong[best][~held].float().mean()\n"
+        "    return rate, 1.96 * (rate * (1 - rate) / held.sum()).sqrt()",
+        "“the margin” is wrong.",
+    ),
+    (check_head_only, FROZEN, "*after* the last model.train()?"),
+    (
+        check_head_only,
+        "model.eval()\n    for p in model[0].parameters(): p.requires_grad = False\n"
+        "    return model",
+        "the head is in evaluation mode",
+    ),
+    (
+        check_head_only,
+        FROZEN.replace("model[0].eval()\n    model.train()", "model[1].train()"),
+        "evaluation mode",
+    ),
+    (check_head_only, FROZEN.replace("return model", ""), "Nothing came back."),
+    (
+        check_nearest_kind,
+        "means = [x[y == k].mean(0) for k in y.unique()]\n"
+        "    return torch.cdist(new, torch.stack(means)).argmin(1)",
+        "Those are positions among the means",
+    ),
+    (check_median_times, TIMED, "Well done!"),
+    (
+        check_median_times,
+        TIMED.replace("work(); wait()", "work()"),
+        "The device has still to do it.",
+    ),
+    (
+        check_median_times,
+        TIMED.replace("    for work in works: work()\n", ""),
+        "Each work is called too rarely",
+    ),
+    (check_train_all, TRAINED, "Well done!"),
+    (
+        check_train_all,
+        TRAINED.replace("opt.step()", "opt.step()\n        print(f'{loss:.2f}')"),
+        "In the loop a tensor is asked for its number",
+    ),
+    (
+        check_train_all,
+        TRAINED.replace("opt.step()", "opt.step()\n        if loss > 9: break"),
+        "In the loop a tensor is asked for its number",
+    ),
+    (
+        check_train_all,
+        TRAINED.replace("detach()", "item()").replace("stack", "tensor"),
+        "In the loop a tensor is asked for its number",
+    ),
+    (check_train_all, TRAINED.replace(".detach()", ""), "memory fills"),
+    (check_swing, (0, -4, -6, -7), "let it roll on by itself"),
+    (check_running_mean, 0, "the running mean is no parameter"),
+    (check_running_mean, 2.7, "too small, by less than a tenth"),
+    (check_three_clocks, [1002, 1002, 1200], "Has the device done it by then?"),
+]
+
+
+@pytest.mark.parametrize("check, attempt, says", ATTEMPTS)
+def test_of_this_attempt_it_is_said(check, attempt, says):
+    if check in HEADS:
+        body = attempt.strip("\n").removeprefix("    ")
+        namespace = {"__name__": "__main__", "torch": torch}
+        as_a_cell(f"def attempt({HEADS[check]}):\n    {body}\n", namespace)
+        attempt = namespace["attempt"]
+    assert says in flat(check.verdict(attempt))
