@@ -220,14 +220,16 @@ def joins(rank, port, folder):
 
 
 def as_a_program(folder):
-    """What the tests start in a Python of its own, to interrupt or to kill it."""
+    """What a test starts in a Python of its own, interrupts, and in the end kills."""
     from mnist_basics.workshop.processes import start
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        start(wait_for_ever, 2, folder)
-    except KeyboardInterrupt as error:
-        sys.exit(str(error))
+    for name in ("interrupted", "killed"):
+        try:
+            Path(folder, name).mkdir()
+            start(wait_for_ever, 2, f"{folder}/{name}")
+        except KeyboardInterrupt as error:
+            print(error, file=sys.stderr, flush=True)
 
 
 def pid():
