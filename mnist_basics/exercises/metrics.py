@@ -30,11 +30,11 @@ check_perfect = Prediction(
     },
     hints=[
         "Write the shapes one above the other, flush right: how many comparisons?",
-        """A table of 100 by 100: in which of its places does a 3 meet a 3, and in
-        which a 7 a 7?""",
+        """A table of 100 by 100: in which of its places does a 3 meet a 3, and in which
+        a 7 a 7?""",
     ],
-    why="""The comparison is a table of 100 by 100. In 60 · 60 of its places a 3 meets
-        a 3, in 40 · 40 a 7 a 7: together 5,200 of 10,000. With half of each it would be
+    why="""The comparison is a table of 100 by 100. In 60 · 60 of its places a 3 meets a
+        3, in 40 · 40 a 7 a 7: together 5,200 of 10,000. With half of each it would be
         exactly 0.5, whatever the model says.""",
 )
 
@@ -90,9 +90,9 @@ check_class_accuracies = Exercise(
             the class was predicted: a useful figure (precision), but not this one.""",
         (" / belongs.sum(1)", ""): """Those are numbers of right answers. They are still
             to be divided by how many images each class has.""",
-        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """
-            Images and classes are laid side by side, as if there were equally many of
-            them. Each class should meet every image: which shapes make a table?""",
+        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """Images
+            and classes are laid side by side, as if there were equally many of them.
+            Each class should meet every image: which shapes make a table?""",
         Mistake(("&", "and"), lambda came, _: "ambiguous" in str(came)): """Python wants
             a single True or False for and, or and if. (It binds & more tightly than ==,
             so that brackets may be missing.)""",
@@ -154,9 +154,9 @@ check_exam = Exercise(
         ('"train", one', '"valid", one', '"train", other', '"valid", other'): """The
             mean images are made from the validation set, and then the exam is held with
             it. That is to hand out the questions beforehand.""",
-        ("cat(right)", "stack([answers.float().mean() for answers in right])"): """
-            That is the mean of two accuracies, the balanced one. There are not equally
-            many of the two digits, and here every image should count alike.""",
+        ("cat(right)", "stack([answers.float().mean() for answers in right])"): """That
+            is the mean of two accuracies, the balanced one. There are not equally many
+            of the two digits, and here every image should count alike.""",
         ("(other, mean_other, mean_one)", "(other, mean_one, mean_other)"): """That is
             how often the answer was the first digit. Is that right for the other?""",
         ("<", ">"): """That is the share of wrong answers: either they are counted, or

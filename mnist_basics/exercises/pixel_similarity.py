@@ -73,8 +73,8 @@ check_spread = Exercise(
         Mistake(("2).mean(0)", "2).mean((1, 2))"), lambda came, _: came.ndim == 1): """
             The mean is taken over rows and columns, the wrong axes: that gives one
             number for each image. Which axis counts the images?""",
-        Mistake(("2).mean(0)", "2).mean()"), lambda came, _: came.ndim == 0): """
-            That is a single number: the mean is taken over all axes at once.""",
+        Mistake(("2).mean(0)", "2).mean()"), lambda came, _: came.ndim == 0): """That is
+            a single number: the mean is taken over all axes at once.""",
         (".sqrt()", ""): "Those are mean squares, as in MSE. The root is missing.",
         ("(differences**2).mean(0).sqrt()", "differences.abs().mean(0)"): """Those are
             mean absolute differences, as in L1. Here it is squares, and a root.""",
@@ -132,9 +132,9 @@ check_forgiving_distance = Exercise(
         ("amin", "amax"): "That is the largest of the distances: the worst position.",
         ("moved =", "moved = ideal ="): """Each time it is moved on from where the last
             one had ended. Begin with the ideal image itself each time.""",
-        Mistake(("amin", "min"), lambda came, _: isinstance(came, tuple)): """
-            Along an axis, min returns two things: the smallest values, which are asked
-            for, and where they stand.""",
+        Mistake(("amin", "min"), lambda came, _: isinstance(came, tuple)): """Along an
+            axis, min returns two things: the smallest values, which are asked for, and
+            where they stand.""",
         Mistake(("torch.stack", "min"), lambda came, _: "ambiguous" in str(came)): """
             Python's own min, and if with a <, want one number against another. These
             are tensors, and each image may have another best position.""",

@@ -23,8 +23,8 @@ check_halfway = Prediction(
         150: """That is what we wanted. But the sum comes first, and has to be kept
             somewhere before it is halved.""",
         44: "That is what the sum has become. It is still to be halved.",
-        Mistake(127, lambda guess, _: 127 <= guess <= 128 or guess == 255): """
-            You let the sum stop at 255, as if there were a wall. There is none.""",
+        Mistake(127, lambda guess, _: 127 <= guess <= 128 or guess == 255): """You let
+            the sum stop at 255, as if there were a wall. There is none.""",
         Mistake(300, lambda guess, _: not 0 <= guess <= 255): """A uint8 has room for 0
             to 255, and no sign: the u is for unsigned.""",
     },
@@ -32,9 +32,9 @@ check_halfway = Prediction(
         "The sum comes first. Has a uint8 room for it?",
         "Look again at what became of 200 + 100 above; then divide by 2.",
     ],
-    why="""200 + 100 is 300, and a uint8 has room for 0 to 255 only, so that
-        300 − 256 = 44 is left of it. Half of that is 22: two grey images have given an
-        almost white one, and nobody said a word.""",
+    why="""200 + 100 is 300, and a uint8 has room for 0 to 255 only, so that 300 − 256 =
+        44 is left of it. Half of that is 22: two grey images have given an almost white
+        one, and nobody said a word.""",
 )
 
 # %% ../../nbs/exercises/01_pixels.ipynb #a3dff15c
@@ -125,22 +125,22 @@ check_shift_right = Exercise(
         lambda image, by: image.roll(by, 1): """What leaves at the right comes in again
             at the left. It should be lost, and blank paper come in.""",
         lambda image, by: pad(image, (0, by))[:, by:]: "It goes to the left.",
-        lambda image, by: pad(image, (0, 0, by, 0))[: len(image)]: """
-            It goes down. Rows are counted along axis 0, columns along axis 1.""",
+        lambda image, by: pad(image, (0, 0, by, 0))[: len(image)]: """It goes down. Rows
+            are counted along axis 0, columns along axis 1.""",
         (": image.shape[1] - by", "by:"): """Nothing moves: only the left is made blank.
             Which columns of the old image should stand in column by and after it?""",
         lambda image, by: pad(
             image[:, :-by], (by, 0)
-        ): """By 0 pixels, nothing is left: −0
-            is 0, so that :-by means 'up to column 0'.""",
+        ): """By 0 pixels, nothing is left: −0 is 0, so that :-by means 'up to column
+            0'.""",
         (": image.shape[1] - by", ":-by"): """That happens for by = 0: −0 is 0, so that
             :-by means 'up to column 0', and nothing is left.""",
-        Mistake(("[1] - by", "[1]"), lambda came, _: "must match" in str(came)): """
-            Left and right of the equals sign must be equally many columns. (Is there
-            a 28? The image here has 3 rows and 4 columns: use its shape.)""",
-        Mistake(("image[:", "image[9"), lambda came, _: "bounds" in str(came)): """
-            There is no such row or column: the image here has 3 rows and 4 columns. Use
-            its shape, since not all are 28 by 28.""",
+        Mistake(("[1] - by", "[1]"), lambda came, _: "must match" in str(came)): """Left
+            and right of the equals sign must be equally many columns. (Is there a 28?
+            The image here has 3 rows and 4 columns: use its shape.)""",
+        Mistake(("image[:", "image[9"), lambda came, _: "bounds" in str(came)): """There
+            is no such row or column: the image here has 3 rows and 4 columns. Use its
+            shape, since not all are 28 by 28.""",
     },
     hints=[
         "Begin with blank paper of the right size and type: torch.zeros_like(image).",

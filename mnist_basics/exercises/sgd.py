@@ -90,8 +90,8 @@ check_roll = Exercise(
         ("momentum * velocity + x", "velocity + momentum * x"): """The momentum belongs
             to the old velocity, and not to the gradient.""",
         ("momentum * velocity", "velocity"): "All of the velocity is kept.",
-        ("+ x.grad", "+ (1 - momentum) * x.grad"): """The gradient is multiplied by
-            1 − momentum, as some optimizers do it. Here it counts in full.""",
+        ("+ x.grad", "+ (1 - momentum) * x.grad"): """The gradient is multiplied by 1 −
+            momentum, as some optimizers do it. Here it counts in full.""",
         ("velocity = m", "x -= lr * velocity; velocity = m", "velocity\n", "0\n"): """
             The step comes before the velocity has changed: each gradient is late.""",
         ("    return", "        return"): "One step only: is the return in the loop?",
@@ -170,12 +170,12 @@ check_sweep = Exercise(
         ("return best", "return lowest"): "That is the lowest loss, not its rate.",
         ("loss =", "loss_after(rate); loss ="): """loss_after is called more than once
             for a rate, and each call is a whole training. Keep what it returns.""",
-        Mistake(("math.inf", "0"), _none_is_best): """No rate was ever the best one.
-            The lowest loss must begin with more than any that may come.""",
+        Mistake(("math.inf", "0"), _none_is_best): """No rate was ever the best one. The
+            lowest loss must begin with more than any that may come.""",
         Mistake(("4", "1"), lambda came, want: [] < came["tried"] < want["tried"]): """
             It stops too early: only more than four times the lowest is the wall.""",
-        Mistake(("break", "0"), lambda came, want: came["tried"] > want["tried"]): """
-            It goes on after more than four times the lowest, or after nan or inf.""",
+        Mistake(("break", "0"), lambda came, want: came["tried"] > want["tried"]): """It
+            goes on after more than four times the lowest, or after nan or inf.""",
     },
     hints=[
         """Keep two things from round to round: the lowest loss so far, and its rate.

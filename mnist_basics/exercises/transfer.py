@@ -175,8 +175,8 @@ check_nearest_kind = Exercise(
             means: the first, the second. Which kind does each of them stand for?""",
         ("y.unique()", "torch.arange(y.max() + 1)"): """There is a mean for kinds that
             do not occur, and a mean of nothing is not a number.""",
-        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """
-            Each example should meet every mean: which shapes make a table?""",
+        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """Each
+            example should meet every mean: which shapes make a table?""",
         (".mean(0)", ".sum(0)"): """It is the sum of the examples, and not their mean:
             the more there are of a kind, the farther away it lies.""",
         (") ** 2)", ").abs())"): """That is L1, the sum of the sizes, as in notebook 02.
