@@ -34,10 +34,8 @@ check_rows_left = Prediction(
         Mistake((13.5, 6.25, 2.625), lambda guess, _: guess[0] % 1): """The window
             cannot take half a step at the end: what is left over is lost.""",
     },
-    hints=[
-        "28 − 3 is 25: so far the window can be pushed on. How many steps of two?",
-        "What comes out is the n of the next convolution.",
-    ],
+    nudge="28 − 3 is 25: so far the window can be pushed on. How many steps of two?",
+    hint="What comes out is the n of the next convolution.",
     why="""(28 − 3) / 2 rounded down is 12, plus 1 is 13; (13 − 3) / 2 is 5, plus 1 is
         6; (6 − 3) / 2 rounded down is 1, plus 1 is 2. A fourth one would not fit.""",
 )
@@ -98,11 +96,9 @@ check_convolve_dilated = Exercise(
             weight to its last.""",
         ("] = kernel", "] = kernel.flip(0, 1)"): "The kernel is given half a turn.",
     },
-    hints=[
-        "No need for new loops: which larger kernel, with zeros in it, does the same?",
-        """A slice with a step, such as table[::3, ::3], takes every third row and
+    nudge="Which larger kernel, with zeros in it, does the same without new loops?",
+    hint="""A slice with a step, such as table[::3, ::3], takes every third row and
         column. It can stand on the left of an equals sign too.""",
-    ],
     why="""A kernel with zeros in it is a kernel like any other, so convolve can do the
         rest. Layers with dilations of 1, 2, 4, 8, … see ever twice as far.""",
 )
@@ -191,12 +187,10 @@ check_find_corner = Exercise(
             Something answers louder than the corner. What does your kernel answer
             there, along the edges, inside, and on a thin stroke?""",
     },
-    hints=[
-        """Lay the centre of the kernel on the corner. Which of the nine pixels are ink
-        then? Ink where there should be paper must cost something.""",
-        """A padding of 1 gives one answer for each pixel. argmax() tells where the
+    nudge="""Lay the centre of the kernel on the corner. Which of the nine pixels are
+        ink then? Ink where there should be paper must cost something.""",
+    hint="""A padding of 1 gives one answer for each pixel. argmax() tells where the
         largest is, counted through all rows; divmod makes row and column of it.""",
-    ],
     why="""With the centre on the corner, four pixels are ink and five are paper: the
         answer is 4, and no other place of the block has more than 2.""",
 )

@@ -37,10 +37,8 @@ check_forgotten = Prediction(
             to the old sum, and the new one is always 2.""",
         2.2: "Up? A step goes against the gradient, so that the loss falls.",
     },
-    hints=[
-        "How fast does 2 · weight grow with the weight? That is the gradient.",
-        "After the second backward, .grad holds two gradients, added up. And then?",
-    ],
+    nudge="How fast does 2 · weight grow with the weight? That is the gradient.",
+    hint="After the second backward, .grad holds two gradients, added up. And then?",
     why="""The gradient is 2 each time, but .grad holds 2, then 4, then 6: the steps are
         0.2, 0.4 and 0.6 long. (Where memory is short, one does it on purpose.)""",
 )
@@ -125,11 +123,9 @@ check_fit_patiently = Exercise(
             model has the parameters of its last epoch. In state_dict() are the tensors
             themselves, which every step changes.""",
     },
-    hints=[
-        "After learn.fit(1), learn.recorder.values[-1] is the row of that epoch.",
-        """Remember the lowest loss so far (what is it at first?), a copy.deepcopy of
+    nudge="After learn.fit(1), learn.recorder.values[-1] is the row of that epoch.",
+    hint="""Remember the lowest loss so far (what is it at first?), a copy.deepcopy of
         the state_dict() that belongs to it, and how many epochs have passed since.""",
-    ],
     why="""This is called early stopping. Since the validation set now has a say in
         training, the loss at the end is a little too good.""",
 )
@@ -200,10 +196,8 @@ check_top_losses = Exercise(
         ("learn.loss_func(", "F.l1_loss("): """The raw outputs are compared with the
             targets. The Learner's loss function knows what to make of them.""",
     },
-    hints=[
-        "learn.predict takes all images at once and asks the model properly.",
-        "A batch of one image has that image's loss. Stack them: topk(n) takes n.",
-    ],
+    nudge="learn.predict takes all images at once and asks the model properly.",
+    hint="A batch of one image has that image's loss. Stack them: topk(n) takes n.",
     why="""predict puts the model into evaluation mode first, and back afterwards. To
         look at the hardest images is the quickest way to find wrong labels.""",
 )

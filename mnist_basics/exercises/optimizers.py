@@ -34,11 +34,9 @@ check_swing = Prediction(
         Mistake((16, 40, 92, 210), lambda guess, _: guess[0] == 16): """The first step
             leads uphill. A step goes against the velocity.""",
     },
-    hints=[
-        "Make a table: gradient (the place before the step), velocity, place.",
-        """The second row: the gradient is 0, as the ball stands at the lowest place.
+    nudge="Make a table: gradient (the place before the step), velocity, place.",
+    hint="""The second row: the gradient is 0, as the ball stands at the lowest place.
         What has the velocity kept of its 8?""",
-    ],
     why="""The velocities are 8, 4, −2 and −3: half of the one before, and the gradient
         where the ball is. It runs past the lowest place, and swings back.""",
 )
@@ -88,10 +86,8 @@ check_look_ahead = Exercise(
             the gradient added.""",
         ("place - lr", "place + lr"): "The step goes uphill, along the gradient.",
     },
-    hints=[
-        "The first line is that of the ball in the lesson: it makes the new velocity.",
-        "The second line steps. The velocity in it is the new one.",
-    ],
+    nudge="The first line is that of the ball in the lesson: the new velocity.",
+    hint="The second line steps. The velocity in it is the new one.",
     why="""The ball will be carried on by momentum · velocity anyway. Yurii Nesterov's
         idea (1983): feel the slope where that leads to, and that is `place`.""",
 )
@@ -142,11 +138,9 @@ check_clip = Exercise(
         ("length > most", "True"): """Gradients that were short enough have been made
             longer. A leash pulls in one direction only.""",
     },
-    hints=[
-        "All gradients are one long arrow: its length is a root of a sum of squares.",
-        """If it is too long, each number is multiplied by the same factor, in place.
+    nudge="All gradients are one long arrow: its length is a root of a sum of squares.",
+    hint="""If it is too long, each number is multiplied by the same factor, in place.
         Which factor makes an arrow of length 5 one of length 1?""",
-    ],
     why="""One factor for all keeps the direction and shortens the step, so that one
         wild batch cannot throw the net far off. It is called gradient clipping.""",
 )
@@ -192,11 +186,9 @@ check_corrected_means = Exercise(
         ("beta * mean + (1 - beta)", "(1 - beta) * mean + beta"): """The two shares have
             changed places: beta is what the mean keeps of itself.""",
     },
-    hints=[
-        "First the running mean alone: it begins at 0, and keeps beta of itself.",
-        """After n numbers, which share of the mean is still that 0? And which share
+    nudge="First the running mean alone: it begins at 0, and keeps beta of itself.",
+    hint="""After n numbers, which share of the mean is still that 0? And which share
         have the numbers? Divide by that one.""",
-    ],
     why="""The weights of the numbers add up to 1 minus what is left of the 0. Divided
         by that they add up to 1, and a mean of ones is 1 from the start.""",
 )
@@ -244,10 +236,8 @@ check_decayed_step = Exercise(
         (" * (1 - lr * decay)", " - lr * decay"): """Each weight loses the same amount,
             and not a share of itself.""",
     },
-    hints=[
-        "There are two terms. The step of Adam is one: it knows nothing of the decay.",
-        "The other is what the decay leaves of the weights: which share of each?",
-    ],
+    nudge="Two terms. The step of Adam is one, and knows nothing of the decay.",
+    hint="The other is what the decay leaves of the weights: which share of each?",
     why="""Decoupled means: the pull does not go through the division, and is as strong,
         in proportion, for a weight with large gradients as for one with small.""",
 )

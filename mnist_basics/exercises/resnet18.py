@@ -40,11 +40,9 @@ check_tenfold = Prediction(
         Mistake((1, 1), lambda guess, truth: abs(guess[0] - truth[0]) < 0.01): """The
             first one is right. But evaluation mode does not look at this batch.""",
     },
-    hints=[
-        "What becomes of the outputs, if all weights are ten times as large?",
-        """In training mode: what becomes of their mean and their standard deviation? In
-        evaluation mode there are only a mean of 0 and a variance of 1.""",
-    ],
+    nudge="What becomes of the outputs, if all weights are ten times as large?",
+    hint="""In training mode: what becomes of their mean and their standard deviation?
+        In evaluation mode there are only a mean of 0 and a variance of 1.""",
     why="""In training mode outputs, mean and standard deviation are all ten times as
         large, and the ten cancels out. In evaluation mode a fresh layer subtracts 0 and
         divides by 1, and the ten comes through, until the averages have caught up.""",
@@ -117,12 +115,10 @@ check_batch_norm = Exercise(
         ("0.1 * x.var((0, 2, 3))", "0.1 * variance"): """All is right but the running
             variance. Which of the two variances goes into it?""",
     },
-    hints=[
-        """Which mean and which variance are used depends on the mode. In training mode
-        there are two variances. All are taken over the axes 0, 2 and 3.""",
-        """To line up with x, what is [C] becomes [C, 1, 1]. The running averages change
-        inside the if only; += would change what you were given.""",
-    ],
+    nudge="""Which mean and which variance are used depends on the mode. In training
+        mode there are two variances. All are taken over the axes 0, 2 and 3.""",
+    hint="""To line up with x, what is [C] becomes [C, 1, 1]. The running averages
+        change inside the if only; += would change what you were given.""",
     why="""In training mode the averages are only written, in evaluation mode only read.
         N − 1 makes up for the fact that numbers lie a little closer to their own mean
         than to the true one.""",
@@ -209,11 +205,9 @@ check_bottleneck = Exercise(
         ("n_in, n_few, 1, ", "n_in, n_few, 1, stride, ", "3, stride", "3, 1"): """The
             first convolution has the stride: a 1×1 skips three of four places.""",
     },
-    hints=[
-        """On paper, a row for each convolution: the channels that go in and come out,
+    nudge="""On paper, a row for each convolution: the channels that go in and come out,
         the side of the kernel, stride and padding (in the middle only).""",
-        "The shortcut is in the __init__ of ResBlock; n_out is four times n_few here.",
-    ],
+    hint="The shortcut is in the __init__ of ResBlock; n_out is four times n_few here.",
     why="""Per pair of channels a 3×3 has nine weights and a 1×1 one; so the 3×3 is put
         where the channels are few. This is the block of ResNet50, 101 and 152.""",
 )

@@ -31,13 +31,11 @@ check_after_seven = Prediction(
         Mistake(9, lambda guess, _: guess > 3): """A step goes against the gradient:
             where it is positive, to the left.""",
     },
-    hints=[
-        "The first step by hand: the gradient at 3 is 6, the step 1 · 6 to the left.",
-        "And now the second, from where you are: what is the gradient there?",
-    ],
+    nudge="The first step by hand: the gradient at 3 is 6, the step 1 · 6 to the left.",
+    hint="And now the second, from where you are: what is the gradient there?",
     why="""Each step is 2x long and leads from x to x − 2x = −x: to the same height on
-        the other side. So it goes to and fro for ever, and after an odd number of steps
-        you are at −3. With the rate of 1 bouncing ends and diverging begins.""",
+        the other side. After an odd number of steps you are at −3. With the rate of 1
+        bouncing ends and diverging begins.""",
 )
 
 # %% ../../nbs/exercises/04_sgd.ipynb #dd45fd2f
@@ -96,21 +94,17 @@ check_roll = Exercise(
             The step comes before the velocity has changed: each gradient is late.""",
         ("    return", "        return"): "One step only: is the return in the loop?",
         Mistake(("no_grad", "enable_grad"), lambda came, _: "leaf" in str(came)): """
-            PyTorch wants to keep track of the step as well, for a gradient. Look how
-            the notebook did its steps by hand.""",
+            PyTorch wants to keep track of the step, too. How did the notebook do
+            it?""",
         Mistake(("x -=", "x = x -"), _no_gradient): """x has no gradient. Was backward
             called? Or is x a new tensor by then, as x = x - … makes one?""",
     },
-    hints=[
-        "Begin with the steps by hand under 'Going downhill', and with start.clone().",
-        """Three things in each round: backward; velocity and place, under
+    nudge="Begin with the steps by hand under 'Going downhill', and a start.clone().",
+    hint="""Three things in each round: backward; velocity and then place, under
         torch.no_grad(); and then the gradient is cleared.""",
-        """A velocity that fits x is torch.zeros_like(x). In the loop, first the line
-        that changes the velocity, then the one that changes x.""",
-    ],
     why="""Along a steady slope the velocity grows up to 1 / (1 − momentum) times the
-        gradient; where the gradient changes sign at every step, the changes cancel out:
-        a ball is faster along a valley and calmer across it.""",
+        gradient; where that changes sign at every step, the changes cancel out: a ball
+        is faster along a valley and calmer across it.""",
 )
 
 # %% ../../nbs/exercises/04_sgd.ipynb #126c4d64
@@ -177,13 +171,9 @@ check_sweep = Exercise(
         Mistake(("break", "0"), lambda came, want: came["tried"] > want["tried"]): """It
             goes on after more than four times the lowest, or after nan or inf.""",
     },
-    hints=[
-        """Keep two things from round to round: the lowest loss so far, and its rate.
-        What should the lowest be before the first trial? math.inf is a good friend.""",
-        "In each round: one trial; is it time to stop? Is it the lowest so far?",
-        """Two reasons to stop, joined with or. The one with four times is not enough:
-        try what math.nan > 8 gives.""",
-    ],
+    nudge="""Keep the lowest loss so far, and its rate. What should the lowest be before
+        the first trial? math.inf is a good friend.""",
+    hint="Two reasons to stop, joined with or. Try what math.nan > 8 gives.",
     why="""The lowest loss begins at infinity, so that the first trial always becomes
         the best one. math.isfinite catches inf and nan alike. fastai's learning rate
         finder, too, stops at four times the lowest (smoothed) loss.""",

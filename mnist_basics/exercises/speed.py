@@ -64,11 +64,9 @@ check_three_clocks = Prediction(
         Mistake((200, 1, 1), lambda guess, _: guess[1] == guess[2]): """When a number is
             asked for in each step, program and device wait for each other.""",
     },
-    hints=[
-        "The first clock sees the program alone: what does it do a hundred times?",
-        """The second: draw two lines, one for the program and one for the device. For
+    nudge="The first clock sees the program alone: what does it do a hundred times?",
+    hint="""The second: draw two lines, one for the program and one for the device. For
         the third nothing goes on side by side any more.""",
-    ],
     why="""A clock that is stopped without waiting has timed the handing over. A device
         with work in store hides what the program does. Whoever asks for a number in
         each step pays for both.""",
@@ -127,10 +125,8 @@ check_median_times = Exercise(
         ("turn > 0", "True"): "The call that warms up is counted as well.",
         ("statistics.median", "statistics.mean"): "A single hiccup moves the mean.",
     },
-    hints=[
-        "Two loops: rounds outside, works inside. What is special in the first round?",
-        "Before the clock is read, at the start or the end, nothing must be under way.",
-    ],
+    nudge="Rounds outside, works inside. What is special in the first round?",
+    hint="Whenever the clock is read, nothing must be under way.",
     why="""The first round pays for what happens only once. In turns, a machine that
         gets slower is unfair to none; the median does not heed a hiccup.""",
 )
@@ -206,10 +202,8 @@ check_train_all = Exercise(
         ("        opt.zero_grad()\n", ""): "The gradients of all batches pile up.",
         ("        opt.step()\n", ""): "The model has not learned: there is no step.",
     },
-    hints=[
-        "Which line needs to *know* a number, and not only to calculate with it?",
-        "A loss can be kept as a tensor, without its history; torch.stack joins them.",
-    ],
+    nudge="Which line needs to *know* a number, and not only to calculate with it?",
+    hint="A loss can be kept as a tensor, without its history; torch.stack joins them.",
     why="""A tensor may be kept, added up and stacked without anybody knowing its
         numbers, and the device need not be waited for. Our Recorder does it so.""",
 )

@@ -32,11 +32,9 @@ check_perfect_loss = Prediction(
             (math.e + 9) / math.e
         ): "Well thought! But the logarithm is natural.",
     },
-    hints=[
-        "F.cross_entropy does a softmax of its own. What does it make of 1, 0, 0, …?",
-        """One of ten exponentials is e, and the others are 1 each. Which share has the
+    nudge="F.cross_entropy does a softmax of its own. What does it make of 1, 0, 0, …?",
+    hint="""One of ten exponentials is e, and the others are 1 each. Which share has the
         right digit in their sum? Then its negative logarithm.""",
-    ],
     why="""The second softmax leaves the right digit e / (e + 9), about 0.23. If a loss
         gets stuck above 1.46 while the accuracy is fine, look for a softmax too
         many.""",
@@ -104,12 +102,10 @@ check_smooth_cross_entropy = Exercise(
         ("logits.log", "logits.detach().log"): """The loss is right, but no gradient
             finds its way back from it: something is detached, or a new tensor.""",
     },
-    hints=[
-        """Make a table of what is wanted, [N, n_out], with F.one_hot. How do you get
+    nudge="""Make a table of what is wanted, [N, n_out], with F.one_hot. How do you get
         from there to 0.91 and 0.01, with a multiplication and an addition?""",
-        """Multiply it with the logarithms of the probabilities (log_softmax). Then a
+    hint="""Multiply it with the logarithms of the probabilities (log_softmax). Then a
         sum along one axis, and a mean along the other; mind the sign.""",
-    ],
     why="""It is a mixture of two losses: 1 − smoothing of the usual one, and smoothing
         of one that wants every digit alike. The gradient is as before: the probability
         minus what is wanted, divided by the number of images.""",
@@ -156,12 +152,10 @@ check_top_accuracy = Exercise(
             comparison gave a single True or False, since what topk returns is a pair of
             tensors. Which of the two do you need?""",
     },
-    hints=[
-        """Which shape have the positions that topk gives, and which the targets? For a
-        comparison the targets have to become a column.""",
-        """The comparison gives a table [N, k]. An image is right if there is a True
+    nudge="""Which shape have the positions that topk gives, and which the targets? For
+        a comparison the targets have to become a column.""",
+    hint="""The comparison gives a table [N, k]. An image is right if there is a True
         anywhere in its row: tensors have any, with an axis, as they have sum.""",
-    ],
     why="""A column of targets, [N, 1], against the guesses, [N, k]: at most one in each
         row is right. One can do without topk: the right digit is among the k largest if
         fewer than k outputs are larger. (That is how the check counts.)""",
@@ -221,11 +215,9 @@ check_chosen_rate = Exercise(
         ("1.96 * ", ""): """That is the standard deviation: 68 of 100 exams end within
             one of these. How many cover 95?""",
     },
-    hints=[
-        "wrong[:, held] are the columns to choose by; ~held are the others.",
-        """For n images and a rate p, the number of errors has a standard deviation of
+    nudge="wrong[:, held] are the columns to choose by; ~held are the others.",
+    hint="""For n images and a rate p, the number of errors has a standard deviation of
         the root of n·p·(1 − p). The rate is that number divided by n.""",
-    ],
     why="""The luck of the choice lies in the images by which we chose, and in no
         others. The standard deviation of the rate is the root of p·(1 − p)/n, and 95 of
         100 exams end within 1.96 of these.""",

@@ -45,10 +45,8 @@ check_awake = Prediction(
         Mistake(23550, lambda guess, truth: guess in (23520, 23550)): """The first
             layer? On the way back to it, the gradient meets weights that are 0.""",
     },
-    hints=[
-        "What do the hidden units say, and what is the output, whatever the image?",
-        "There is a number in the net that is added to the output just as it is.",
-    ],
+    nudge="What do the hidden units say, and what is the output, whatever the image?",
+    hint="There is a number in the net that is added to the output just as it is.",
     why="""The hidden units say 0, so the weights that multiply them have a gradient of
         0, and through these zeros nothing comes back to the first layer. That is why
         the weights of a net begin at random.""",
@@ -113,10 +111,8 @@ check_leaky_relu = Exercise(
         Mistake(("x >", "not x >"), lambda came, _: "ambiguous" in str(came)): """An if
             wants a single answer. torch.where decides number by number.""",
     },
-    hints=[
-        "There are two lines: y = x and y = slope · x. Which one holds where?",
-        "torch.where(condition, a, b) takes a where the condition is true, else b.",
-    ],
+    nudge="There are two lines: y = x and y = slope · x. Which one holds where?",
+    hint="torch.where(condition, a, b) takes a where the condition is true, else b.",
     why="""torch.where passes the gradient on to the side that was taken: 1 right of 0,
         slope left of it. F.relu(x) − slope · F.relu(−x) does the same.""",
 )
@@ -189,11 +185,9 @@ check_net_through = Exercise(
         ("/ places.diff()", "/ (places[1] - places[0])"): """All rises are divided by
             the first distance. The places are not evenly spaced.""",
     },
-    hints=[
-        "All units multiply x by 1. A unit whose bend is at 3 has a bias of −3.",
-        """Write the slopes of all stretches in a row, the level ones included. The
+    nudge="All units multiply x by 1. A unit whose bend is at 3 has a bias of −3.",
+    hint="""Write the slopes of all stretches in a row, the level ones included. The
         second layer weighs each unit with the difference of two neighbours in it.""",
-    ],
     why="""n points make n − 1 pieces, and two level stretches: the slope changes n
         times, so there are n hidden units. b2 is the height where all are silent.""",
 )

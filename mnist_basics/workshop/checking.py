@@ -161,7 +161,7 @@ class Check:
     The solution is called `solve_` and the reader's name for it; mistakes, each with
     what is said, are tried in their order; hints lead from a nudge to nearly there."""
 
-    def __init__(self, solve: Callable, mistakes: dict, hints: list, why: str):
+    def __init__(self, solve: Callable, mistakes: dict, hints: tuple, why: str):
         self.solve, self.hints, self.why = solve, hints, why
         self.name, self.hints_given = solve.__name__.removeprefix("solve_"), 0
         self.mistakes = [self._mistake(*pair) for pair in mistakes.items()]
@@ -221,7 +221,8 @@ class Exercise(Check):
         solve: Callable,
         cases: Callable,  # makes the list of cases, each time the same: tuples
         mistakes: dict,  # an edit (old, new), a function or a Mistake: what to say
-        hints: list[str],
+        nudge: str,  # the first hint
+        hint: str,  # the second one: nearly there
         why: str,
         oracle: Callable | None = None,  # gives the right results; default: `solve`
         run: Callable | None = None,  # from (attempt, *case); default: calls it
@@ -231,7 +232,7 @@ class Exercise(Check):
         parts: dict
         | None = None,  # of a tuple: name and position, the weightiest first
     ):
-        super().__init__(solve, mistakes, hints, why)
+        super().__init__(solve, mistakes, (nudge, hint), why)
         self.cases, self.oracle, self.seconds = cases, oracle or solve, seconds
         self.draw, self.remarks, self.parts = draw, remarks or {}, parts or {}
         self.run = run or (lambda attempt, *case: attempt(*case))
@@ -347,8 +348,8 @@ class Prediction(Check):
     The keys of `mistakes` are wrong guesses, or functions without parameters that make
     one; numbers may be off by `within`."""
 
-    def __init__(self, solve, mistakes, hints, why, within: float = 0.005):
-        super().__init__(solve, mistakes, hints, why)
+    def __init__(self, solve, mistakes, nudge, hint, why, within: float = 0.005):
+        super().__init__(solve, mistakes, (nudge, hint), why)
         self.within = within
 
     def _made(self, guess):
