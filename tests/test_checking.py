@@ -276,3 +276,17 @@ def test_hints_end_with_how_to_see_the_solution(capsys):
     assert isinstance(solution, Solution) and "def total(table):" in solution.code
     assert solution._repr_html_().startswith("<details><summary>The solution of total")
     assert repr(solution).endswith("It is.")
+
+
+def test_a_tuple_is_judged_by_its_parts_the_weightiest_first():
+    def solve_ends(row):
+        return row[0], row[-1]
+
+    row, parts = torch.arange(3.0), {"the last": 1, "the first": 0}
+    check = Exercise(solve_ends, lambda: [(row,)], {}, "?", "!", "", parts=parts)
+    assert "“the last” is wrong" in check.verdict(lambda row: [row[1], row[1]])
+    asked = "2 things are asked for, with commas between: the first, the last."
+    for wrong in (row, [row[0]], (*row,), 3):
+        assert asked in check.verdict(lambda row: wrong)
+    assert "Nothing came back." in check.verdict(lambda row: None)
+    assert "Well done!" in check.verdict(lambda row: (row[0], row[2]))

@@ -161,6 +161,7 @@ def test_a_usual_mistake_is_recognised(check, i):
     function = isinstance(check, Exercise)
     verdict = check.verdict(mistake.wrong if function else mistake.wrong())
     assert flat(mistake.says) in flat(verdict) and say(check, "hint?") in verdict
+    assert ", edited>" not in verdict, "an edit that Python cannot read"
     if function:
         assert "expected: " in verdict or say(check, "error") in verdict
         assert "Case " in verdict
@@ -180,6 +181,10 @@ def test_an_exercise_is_short_and_knows_ten_mistakes_at_most(module, check):
         and ast.unparse(node.targets[0]) == f"check_{check.name}"
     ]
     assert ends[0].end_lineno - heads[0].lineno < 110
+
+
+def test_all_exercises_together_are_short():
+    assert sum(len(source.splitlines()) for source in SOURCES.values()) <= 2600
 
 
 @pytest.mark.parametrize("check", [c for c in FUNCTIONS if c.draw], ids=named)

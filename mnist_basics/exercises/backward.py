@@ -35,8 +35,8 @@ check_doubled = Prediction(
     nudge="How fast does x + x grow, if x grows?",
     hint="With two links instead of ten: how much does the last grow with the first?",
     why="""The slope of x + x is 2, and ten such links make 2 to the power of 10. Or
-        count the ways: 1,024 lead back to the start. backward does not walk them all:
-        each value waits until both have arrived, and passes on their sum.""",
+        count the ways: 1,024 lead back to the start. backward does not walk them one by
+        one: each value waits until both have arrived, and passes on their sum.""",
 )
 
 # %% ../../nbs/exercises/08_backward.ipynb #a905b7a5
@@ -71,10 +71,7 @@ def _plain(came, expected):
 # %% ../../nbs/exercises/08_backward.ipynb #a160337e
 check_log = Exercise(
     solve_log,
-    cases=lambda: [
-        *((2.0, "log(x)"), (3.0, "5 * log(x * x + 1)"), (0.5, "x * log(x)")),
-        (1.5, "log(log(x) + 2) - log(x)"),
-    ],
+    cases=lambda: [(2.0, "log(x)"), (0.5, "x * log(x)"), (1.5, "log(log(x) + 2) - x")],
     run=_watch_log,
     oracle=_log_by_torch,
     mistakes={
@@ -153,11 +150,11 @@ check_skip_gradients = Exercise(
         ("xb.T @ through", "through.T @ xb"): """The gradient of weights is lying on its
             side. Row i belongs to number i of xb.""",
         ("sum(0)", "mean(0)"): """The gradient of bias is a mean over the images. Where
-            a number is used several times, gradients are added up.""",
+            a number is used several times, the gradients are added up.""",
     },
     nudge="Write it forwards, line by line. Then back, as in two_layer_gradients.",
     hint="xb is used twice. What comes back along each way, and where ways meet?",
     why="""To xb there are two ways, so two gradients are added: what came through the
-        layer, and grad itself, along the skip. Fifty such layers, all asleep, pass on
-        all of it; without a skip, nothing.""",
+        layer, and grad itself, which comes back along the skip as it is. Fifty such
+        layers, all asleep, pass on all of it; without a skip, nothing.""",
 )

@@ -93,7 +93,7 @@ check_convolve_dilated = Exercise(
             a dilation of 2 leaves a gap of one pixel, a dilation of 1 leaves none.""",
         Mistake(("(len(kernel) - 1) + 1", "len(kernel)"), _wrong_size): """The
             pulled-apart kernel has the wrong size: count the pixels from its first
-            weight to its last.""",
+            weight to its last. There is no gap after that.""",
         ("] = kernel", "] = kernel.flip(0, 1)"): "The kernel is given half a turn.",
     },
     nudge="Which larger kernel, with zeros in it, does the same without new loops?",
@@ -162,6 +162,7 @@ check_find_corner = Exercise(
         (_paper(14, 20, (5, 8, 6, 4), across=1, down=4),),
         (_paper(9, 7, (0, 0, 3, 3)),),
         (_paper(16, 11, (12, 0, 4, 6), across=3, down=9),),
+        (_paper(10, 10, (0, 6, 10, 4), down=2),),
     ],
     draw=_drawn_paper,
     run=_watch_corner,
@@ -169,8 +170,8 @@ check_find_corner = Exercise(
     mistakes={
         Mistake(lambda image: 0, lambda came, _: isinstance(came, int)): """argmax
             counts row after row. Which row, and which column of it, is that?""",
-        ("answers.shape[1]", "len(image)"): """Each row is as long as there are columns.
-            The image need not be square.""",
+        ("answers.shape[1]", "len(image)"): """argmax counts row after row, and each row
+            is as long as there are columns. The image need not be square.""",
         (", padding=1", "", "answers.shape[1]", "image.shape[1]"): """Without padding,
             the answers have fewer columns than the image.""",
         (", padding=1", ""): """The padding was forgotten: the first answer belongs to

@@ -102,7 +102,8 @@ check_fit_patiently = Exercise(
     cases=lambda: [
         ([5.0, 4.0, 3.0, 3.5, 3.2, 3.1, 2.0, 1.0], 2),
         ([5.0, 6.0, 4.0, 5.0, 3.0, 4.0, 2.0, 3.0, 3.0, 1.0], 2),
-        *(([6.0, 5.0, 4.0, 3.5, 5.0], 3), ([3.0, 2.0, 2.0, 1.0], 1)),
+        ([6.0, 5.0, 4.0, 3.5, 5.0], 3),
+        ([3.0, 2.0, 2.0, 1.0], 1),
     ],
     run=_watch_patience,
     mistakes={
@@ -110,9 +111,9 @@ check_fit_patiently = Exercise(
         ("lowest, waited = valid_loss, 0", "lowest = valid_loss"): """It counts all
             epochs without improvement. With each one, counting should begin anew.""",
         ("waited += 1", "waited, lowest = waited + 1, valid_loss"): """Each loss is
-            compared with the one before it, and not with the lowest.""",
-        ("valid_loss < lowest", "valid_loss <= lowest"): """A loss that equals the
-            lowest one counts as an improvement. It should be lower.""",
+            compared with the one before it. It should be lower than ever before.""",
+        ("valid_loss < lowest", "valid_loss <= lowest"): """A loss that is equal to the
+            lowest one counts as an improvement here. It should be lower.""",
         ("== pat", "> pat"): "It goes on for one epoch too many.",
         Mistake(("math.inf, 0", "0, 0"), _none_was_best): """There is nothing to put
             back. Was no epoch the best? The lowest loss must begin with more than any.
@@ -120,8 +121,8 @@ check_fit_patiently = Exercise(
         ("    learn.model.load", "    waited == patience and learn.model.load"): """When
             all epochs have been used up, the best parameters are not put back.""",
         ("dict(best)", "dict(best | {'bias': learn.model.bias})"): """At the end the
-            model has the parameters of its last epoch. In state_dict() are the tensors
-            themselves, which every step changes.""",
+            model has the parameters of its last epoch. If you kept the best: in
+            state_dict() are the tensors themselves, which every step changes.""",
     },
     nudge="After learn.fit(1), learn.recorder.values[-1] is the row of that epoch.",
     hint="""Remember the lowest loss so far (what is it at first?), a copy.deepcopy of
@@ -194,7 +195,7 @@ check_top_losses = Exercise(
             There are too few numbers to choose from: the loss function makes one mean
             of all that it is given. (And of a column, [N, 1], topk takes the rows.)""",
         ("learn.loss_func(", "F.l1_loss("): """The raw outputs are compared with the
-            targets. The Learner's loss function knows what to make of them.""",
+            targets. The Learner's loss function knows what to make of raw outputs.""",
     },
     nudge="learn.predict takes all images at once and asks the model properly.",
     hint="A batch of one image has that image's loss. Stack them: topk(n) takes n.",

@@ -37,7 +37,7 @@ check_from_zero = Prediction(
     hint="For the accuracy: above 0 means 3. What does it say to all images, then?",
     why="""All outputs are 0. The sigmoid makes 0.5 of each, which is 0.5 away from the
         target, be it 1 or 0. And 0 is not above 0, so that everything is called a 7:
-        right for 40 of 100.""",
+        right for 40 of 100. (It learns from there: the gradients are not 0.)""",
 )
 
 # %% ../../nbs/exercises/05_linear_model.ipynb #acdab156
@@ -168,5 +168,5 @@ check_accuracy_when_sure = Exercise(
         how many are right by how many get an answer.""",
     why="""Four comparisons, joined by & and |; a sum of True and False counts. The
         surer it has to be, the fewer answers it gives, and as a rule the more of them
-        are right.""",
+        are right. (Without a sigmoid the threshold is log(sure / (1 − sure)).)""",
 )

@@ -98,8 +98,7 @@ check_class_accuracies = Exercise(
     hint="""A second comparison says which images were predicted rightly. Join the two
         with &, count along the images, and divide by how many the class has.""",
     why="""The column of classes against the row of targets makes a table [C, N]; & with
-        the right answers, [N], is broadcast over its rows. The mean of the result is
-        the balanced accuracy.""",
+        the right answers goes over its rows. The mean is the balanced accuracy.""",
 )
 
 # %% ../../nbs/exercises/03_metrics.ipynb #eb8c85fa

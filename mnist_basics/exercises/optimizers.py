@@ -25,8 +25,7 @@ def solve_swing() -> list[float]:
 check_swing = Prediction(
     solve_swing,
     mistakes={
-        (0, 0, 0, 0): """So plain descent would go, and stay. A ball comes to the lowest
-            place with a velocity.""",
+        (0, 0, 0, 0): "So plain descent would go. A ball arrives with a velocity.",
         (0, -4, -6, -7): """From the second step on you let it roll on by itself. But on
             the other side the slope goes up again, and is felt.""",
         (4, 0, -2, -2): """That is a running mean of the gradients, as Adam keeps it. To
@@ -82,8 +81,8 @@ check_look_ahead = Exercise(
         ("velocity + gradient", "velocity - lr * gradient"): """The velocity has the
             rate and the minus in it. Here, as in PyTorch, they come with the step.""",
         ("gradient + momentum * velocity)", "velocity)"): """That is the momentum that
-            you know. Here the new velocity is multiplied by the momentum once more, and
-            the gradient added.""",
+            you know: it steps along the new velocity. Here the new one is multiplied by
+            the momentum once more, and the gradient added.""",
         ("place - lr", "place + lr"): "The step goes uphill, along the gradient.",
     },
     nudge="The first line is that of the ball in the lesson: the new velocity.",
@@ -128,13 +127,13 @@ check_clip = Exercise(
     remarks={"clip_grad_norm_": "It is PyTorch's own. Now once by hand?"},
     mistakes={
         Mistake((" if param.grad is not None", ""), lambda c, _: "Type'" in str(c)): """
-            A parameter may have no gradient, its .grad is None: leave it out.""",
+            One of the parameters has no gradient, its .grad is None: leave it out.""",
         ("*= most / length", "= grad * most"): """The gradients are as long as before.
             grad = grad * … makes a new tensor. Change the parameter's in place.""",
         ("most / length", "min(1, most / grad.norm())"): """Each tensor is shortened for
             itself, so that the direction changes. One factor for all.""",
         ("grad *= most / length", "grad.clamp_(-most, most)"): """Each number is cut off
-            for itself, which changes the direction, too.""",
+            for itself, so that the direction changes. One factor for all.""",
         ("length > most", "True"): """Gradients that were short enough have been made
             longer. A leash pulls in one direction only.""",
     },
@@ -178,11 +177,11 @@ check_corrected_means = Exercise(
     mistakes={
         (" / (1 - beta**n)", ""): """The correction is left out: the first means still
             have much of the 0 in them with which they began.""",
-        ("(1 - beta**n)", "(1 - beta)"): """It is always divided by the same number, but
-            ever less of the 0 is left.""",
+        ("(1 - beta**n)", "(1 - beta)"): """It is always divided by the same number.
+            That is right after one number; later less of the 0 is left.""",
         ("enumerate(numbers, 1)", "enumerate(numbers)"): "n begins at 0, not at 1.",
         ("append(mean / ", "append(mean := mean / "): """The corrected mean is carried
-            on, and corrected again. Carry on the mean as it was.""",
+            on, and corrected once more. Carry on the mean as it was.""",
         ("beta * mean + (1 - beta)", "(1 - beta) * mean + beta"): """The two shares have
             changed places: beta is what the mean keeps of itself.""",
     },
@@ -233,8 +232,8 @@ check_decayed_step = Exercise(
             regularisation. Decoupled, it acts on the weights themselves.""",
         ("(1 - lr * decay)", "(1 - decay)"): "The rate is missing from the pull.",
         (" * (1 - lr * decay)", ""): "Nothing pulls on the weights: there is no decay.",
-        (" * (1 - lr * decay)", " - lr * decay"): """Each weight loses the same amount,
-            and not a share of itself.""",
+        (" * (1 - lr * decay)", " - lr * decay"): """Each weight loses the same amount.
+            It should lose a share of itself: a large one more than a small one.""",
     },
     nudge="Two terms. The step of Adam is one, and knows nothing of the decay.",
     hint="The other is what the decay leaves of the weights: which share of each?",

@@ -35,9 +35,8 @@ check_growth = Prediction(
     },
     nudge="Take a single pixel with a difference of 1, and let it become 255.",
     hint="What is the square of that difference, before and after? And its root?",
-    why="""Each difference grows by 255, and so does the mean of their absolute values.
-        The squares grow by 255 · 255, and the root of them by 255 again. L1 and RMSE
-        are in the unit of the pixels; MSE is in that unit squared.""",
+    why="""Each difference grows by 255, each square by 255 · 255. L1 and RMSE are in
+        the unit of the pixels; MSE is in that unit squared.""",
 )
 
 # %% ../../nbs/exercises/02_pixel_similarity.ipynb #739a0129
@@ -70,7 +69,7 @@ check_spread = Exercise(
     mistakes={
         Mistake(("2).mean(0)", "2).mean((1, 2))"), lambda came, _: came.ndim == 1): """
             The mean is taken over rows and columns, the wrong axes: that gives one
-            number for each image.""",
+            number for each image. Which axis counts the images?""",
         Mistake(("2).mean(0)", "2).mean()"), lambda came, _: came.ndim == 0): """That is
             a single number: the mean is taken over all axes at once.""",
         (".sqrt()", ""): "Those are mean squares, as in MSE. The root is missing.",
@@ -137,5 +136,5 @@ check_forgiving_distance = Exercise(
         Stack them to [positions, N]; the smallest along an axis is amin.""",
     why="""Stacked, the distances have the shape [positions, N], and amin(0) keeps the
         best position for each image. Does it help? Try it with the validation images:
-        the wrong ideal image is forgiven just as much.""",
+        the wrong ideal image is forgiven just as much. (See convolutions, 10.)""",
 )

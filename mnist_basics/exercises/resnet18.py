@@ -31,10 +31,8 @@ check_tenfold = Prediction(
     solve_tenfold,
     mistakes={
         (10, 1): "The right two, in the wrong order. Which mode looks at the batch?",
-        (
-            0.1,
-            10,
-        ): "The second is right. But the layer does not divide by the variance.",
+        (0.1, 10): """The second one is right. As to the first: yes, the variance grows
+            by 100. But the layer does not divide by the variance.""",
         Mistake((10, 10), lambda guess, truth: abs(guess[1] - truth[1]) < 0.01): """The
             second one is right. But by what does the layer divide in training mode?""",
         Mistake((1, 1), lambda guess, truth: abs(guess[0] - truth[0]) < 0.01): """The
@@ -95,13 +93,8 @@ check_batch_norm = Exercise(
         Mistake(("- mean[:, None, None]", "- mean"), lambda c, _: "must" in str(c)): """
             Broadcasting compares shapes from the right, and x ends in rows and columns:
             one number for each channel, [C], needs two axes of length 1 behind it.""",
-        (
-            "    running_mean =",
-            "running_mean =",
-            "x.var((0, 2, 3))\n",
-            "variance\n",
-        ): """The running averages move in evaluation mode, too. An exam must not change
-            the model.""",
+        lambda *a: (solve_batch_norm(*a)[0], *solve_batch_norm(*a[:3], True)[1:]): """
+            The running averages move in evaluation mode, too. An exam must not.""",
         ("if training:", "if True:"): """In evaluation mode it still goes by the batch:
             then what the net says of an image depends on its neighbours.""",
         ("mean, variance = x", "_, _ = x", "0.1 * mean", "0.1 * x.mean((0, 2, 3))"): """
@@ -120,8 +113,8 @@ check_batch_norm = Exercise(
     hint="""To line up with x, what is [C] becomes [C, 1, 1]. The running averages
         change inside the if only; += would change what you were given.""",
     why="""In training mode the averages are only written, in evaluation mode only read.
-        N − 1 makes up for the fact that numbers lie a little closer to their own mean
-        than to the true one.""",
+        N − 1 makes up for the numbers being closer to their own mean than to the
+        true.""",
 )
 
 # %% ../../nbs/exercises/11_resnet18.ipynb #d79e61a3
@@ -191,15 +184,13 @@ check_bottleneck = Exercise(
             "nothing to be done" should be a layer here. The task names it.""",
         (", padding=1", ""): "The path makes the image smaller by 2: no padding?",
         ("3, stride", "3, 1"): "The stride is nowhere in the path.",
-        (" or n_in != n_out", ""): """The shortcut passes its input on whenever the
-            stride is 1. But the channels can change even then.""",
-        ("stride != 1 or ", ""): """The shortcut passes its input on whenever the
-            channels stay the same. But the image can be halved even then.""",
+        (" or n_in != n_out", ""): "With a stride of 1 the channels can still change.",
+        ("stride != 1 or ", ""): "The image can be halved where the channels stay.",
         Mistake(
             ("padding=1, bias=False", "padding=1"),
             lambda c, truth: c["path's parameters"] > truth["path's parameters"],
-        ): """There are too many parameters in the path: have its convolutions a bias?
-            The normalisation behind them subtracts it again.""",
+        ): """There are more parameters in the path than there should be: have its
+            convolutions a bias? The normalisation behind them subtracts it again.""",
         ("nn.BatchNorm2d(n_out),", "nn.BatchNorm2d(n_out), nn.ReLU()"): """There is a
             ReLU at the end of the path. The last one comes after the sum.""",
         ("n_in, n_few, 1, ", "n_in, n_few, 1, stride, ", "3, stride", "3, 1"): """The

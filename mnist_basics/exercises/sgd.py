@@ -33,9 +33,8 @@ check_after_seven = Prediction(
     },
     nudge="The first step by hand: the gradient at 3 is 6, the step 1 · 6 to the left.",
     hint="And now the second, from where you are: what is the gradient there?",
-    why="""Each step is 2x long and leads from x to x − 2x = −x: to the same height on
-        the other side. After an odd number of steps you are at −3. With the rate of 1
-        bouncing ends and diverging begins.""",
+    why="""Each step leads from x to x − 2x = −x: to the same height on the other side.
+        So it goes to and fro for ever, and after seven steps you are at −3.""",
 )
 
 # %% ../../nbs/exercises/04_sgd.ipynb #dd45fd2f
@@ -94,8 +93,7 @@ check_roll = Exercise(
             The step comes before the velocity has changed: each gradient is late.""",
         ("    return", "        return"): "One step only: is the return in the loop?",
         Mistake(("no_grad", "enable_grad"), lambda came, _: "leaf" in str(came)): """
-            PyTorch wants to keep track of the step, too. How did the notebook do
-            it?""",
+            PyTorch wants to keep track of the step, too. How did the lesson do it?""",
         Mistake(("x -=", "x = x -"), _no_gradient): """x has no gradient. Was backward
             called? Or is x a new tensor by then, as x = x - … makes one?""",
     },
@@ -103,8 +101,8 @@ check_roll = Exercise(
     hint="""Three things in each round: backward; velocity and then place, under
         torch.no_grad(); and then the gradient is cleared.""",
     why="""Along a steady slope the velocity grows up to 1 / (1 − momentum) times the
-        gradient; where that changes sign at every step, the changes cancel out: a ball
-        is faster along a valley and calmer across it.""",
+        gradient; where the gradient changes sign at every step, the changes cancel out:
+        a ball is faster along a valley and calmer across it.""",
 )
 
 # %% ../../nbs/exercises/04_sgd.ipynb #126c4d64
@@ -174,7 +172,6 @@ check_sweep = Exercise(
     nudge="""Keep the lowest loss so far, and its rate. What should the lowest be before
         the first trial? math.inf is a good friend.""",
     hint="Two reasons to stop, joined with or. Try what math.nan > 8 gives.",
-    why="""The lowest loss begins at infinity, so that the first trial always becomes
-        the best one. math.isfinite catches inf and nan alike. fastai's learning rate
-        finder, too, stops at four times the lowest (smoothed) loss.""",
+    why="""With infinity as the lowest loss the first trial becomes the best. fastai's
+        learning rate finder, too, stops at four times the lowest (smoothed) loss.""",
 )

@@ -28,16 +28,14 @@ check_perfect_loss = Prediction(
         math.log(math.e + 9): """That is the logarithm of what the softmax divides by.
             What is above the fraction line counts too.""",
         math.e / (math.e + 9): "That is the right digit's probability. Its price?",
-        math.log10(
-            (math.e + 9) / math.e
-        ): "Well thought! But the logarithm is natural.",
+        math.log10(1 + 9 / math.e): "Well thought! But the base is e, and not 10.",
     },
     nudge="F.cross_entropy does a softmax of its own. What does it make of 1, 0, 0, …?",
     hint="""One of ten exponentials is e, and the others are 1 each. Which share has the
         right digit in their sum? Then its negative logarithm.""",
     why="""The second softmax leaves the right digit e / (e + 9), about 0.23. If a loss
-        gets stuck above 1.46 while the accuracy is fine, look for a softmax too
-        many.""",
+        comes down from 2.30 and gets stuck above 1.46 while the accuracy is fine, look
+        for a softmax too many.""",
 )
 
 # %% ../../nbs/exercises/12_ten_digits.ipynb #1b92a27c
@@ -74,7 +72,9 @@ check_smooth_cross_entropy = Exercise(
     solve_smooth_cross_entropy,
     cases=lambda: [
         (torch.tensor([[2.0, 1.0, -1.0], [0.0, 0.0, 3.0]]), torch.tensor([0, 2]), 0.2),
-        *(_digits(1, 10, 10, 0.1), _digits(2, 7, 2, 0.0), _digits(3, 12, 5, 0.3, 3)),
+        _digits(1, 10, 10, 0.1),
+        _digits(2, 7, 2, 0.0),
+        _digits(3, 12, 5, 0.3, 3),
         _digits(4, 8, 10, 0.1, 10, 1000),
     ],
     run=_loss_and_gradient,
@@ -87,7 +87,7 @@ check_smooth_cross_entropy = Exercise(
         (".log_softmax(1)", ".softmax(1).log_softmax(1)"): "The softmax is done twice.",
         ("log_softmax(1)", "softmax(1)"): "The logarithm is missing.",
         ("log_softmax(1)", "log_softmax(0)"): """The softmax is along the wrong axis:
-            the probabilities of one image should sum to 1.""",
+            over the images. The probabilities of one image should sum to 1.""",
         ("return -", "return "): "The sign is wrong: the loss should be above 0.",
         (".sum(1).mean()", ".mean()"): """That is the mean over the whole table. It
             should be the sum over the outputs, and the mean over the images.""",
@@ -106,9 +106,9 @@ check_smooth_cross_entropy = Exercise(
         from there to 0.91 and 0.01, with a multiplication and an addition?""",
     hint="""Multiply it with the logarithms of the probabilities (log_softmax). Then a
         sum along one axis, and a mean along the other; mind the sign.""",
-    why="""It is a mixture of two losses: 1 − smoothing of the usual one, and smoothing
-        of one that wants every digit alike. The gradient is as before: the probability
-        minus what is wanted, divided by the number of images.""",
+    why="""It is a mixture of two losses: 1 - smoothing of the usual one, and smoothing
+        of one that wants every digit alike. The gradient is as simple as before: the
+        probability minus what is wanted, divided by the number of images.""",
 )
 
 # %% ../../nbs/exercises/12_ten_digits.ipynb #3f919b52
@@ -132,7 +132,9 @@ check_top_accuracy = Exercise(
     solve_top_accuracy,
     cases=lambda: [
         (torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4]]), torch.tensor([1, 2]), 2),
-        *(_digits(1, 50, 10, 2), _digits(2, 60, 10, 1), _digits(3, 4, 10, 4)),
+        _digits(1, 50, 10, 2),
+        _digits(2, 60, 10, 1),
+        _digits(3, 4, 10, 4),
     ],
     draw=_digits,
     oracle=_by_rank,
@@ -157,8 +159,8 @@ check_top_accuracy = Exercise(
     hint="""The comparison gives a table [N, k]. An image is right if there is a True
         anywhere in its row: tensors have any, with an axis, as they have sum.""",
     why="""A column of targets, [N, 1], against the guesses, [N, k]: at most one in each
-        row is right. One can do without topk: the right digit is among the k largest if
-        fewer than k outputs are larger. (That is how the check counts.)""",
+        row is right. Without topk: fewer than k outputs are larger than the right
+        one.""",
 )
 
 # %% ../../nbs/exercises/12_ten_digits.ipynb #47755e89
@@ -198,27 +200,21 @@ check_chosen_rate = Exercise(
     mistakes={
         ("wrong[:, held]", "wrong[:, ~held]"): """The recipe is chosen by the images of
             the exam. The best of many is partly lucky, and its figure flatters.""",
-        (
-            "wrong[:, held]",
-            "wrong",
-        ): "The recipe is chosen by all images, exam and all.",
+        ("wrong[:, held]", "wrong"): """The recipe is chosen by all images, those of the
+            exam among them. Choose by those held out alone.""",
         ("best, ~held", "best, held"): """That is its rate on the images by which it was
             chosen: the luck of the choice is in it. Ask the others.""",
-        (
-            "best, ~held",
-            "best",
-        ): "The images that served for choosing count in the rate.",
-        (" / len(exam)", ""): """The margin does not know how many images there are:
-            with four times as many it should be half as wide.""",
-        (" / len(exam)).sqrt()", ").sqrt() / len(exam)"): """The margin shrinks with the
-            root of the number of images.""",
-        ("1.96 * ", ""): """That is the standard deviation: 68 of 100 exams end within
-            one of these. How many cover 95?""",
+        ("best, ~held", "best"): "Images that served for choosing count in the rate.",
+        (" / len(exam)", ""): """The rate is right. The margin does not know how many
+            images there are: with four times as many it should be half as wide.""",
+        (" / len(exam)).sqrt()", ").sqrt() / len(exam)"): """The rate is right. But the
+            margin shrinks with the root of the number of images.""",
+        ("1.96 * ", ""): """The rate is right, and that is its standard deviation: 68 of
+            100 exams end within one of these. How many cover 95?""",
     },
     nudge="wrong[:, held] are the columns to choose by; ~held are the others.",
     hint="""For n images and a rate p, the number of errors has a standard deviation of
         the root of n·p·(1 − p). The rate is that number divided by n.""",
     why="""The luck of the choice lies in the images by which we chose, and in no
-        others. The standard deviation of the rate is the root of p·(1 − p)/n, and 95 of
-        100 exams end within 1.96 of these.""",
+        others. The rate's standard deviation is the root of p·(1 − p)/n.""",
 )

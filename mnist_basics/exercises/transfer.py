@@ -111,7 +111,7 @@ check_head_only = Exercise(
     hint="model.train() and requires_grad_ go to all parts. First all, then the body.",
     why="""A frozen part needs both: no gradients, for its parameters; evaluation mode,
         for its running means and variances. The order matters, since model.train()
-        wakes all parts.""",
+        wakes all parts. Many training loops call it before each epoch.""",
 )
 
 # %% ../../nbs/exercises/13_transfer.ipynb #d3640694

@@ -48,8 +48,8 @@ check_awake = Prediction(
     nudge="What do the hidden units say, and what is the output, whatever the image?",
     hint="There is a number in the net that is added to the output just as it is.",
     why="""The hidden units say 0, so the weights that multiply them have a gradient of
-        0, and through these zeros nothing comes back to the first layer. That is why
-        the weights of a net begin at random.""",
+        0, and as these are 0, nothing comes back to the first layer. Only the very last
+        bias moves. That is why the weights of a net begin at random.""",
 )
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #fd59539d
@@ -76,7 +76,8 @@ def _leak_cases():
     "By hand; a table; many axes; no leak; all of it, and other numbers."
     x = torch.randn(4, 2, 1, 5, generator=torch.Generator().manual_seed(4))
     hand = torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0])
-    return [(hand, 0.1), (x[0, :, 0], 0.01), (x[1], 0.25), (x[2], 0), (x.double(), 1)]
+    x = x[0, :, 0], x[1], x[2], x[3].double()
+    return [(hand, 0.1), *zip(x, (0.01, 0.25, 0.0, 1.0))]
 
 
 def _no_trace(came, expected):
@@ -178,7 +179,7 @@ check_net_through = Exercise(
         ("slopes.diff()", "F.pad(slopes.diff()[:-1], (0, 1))"): """After the last point
             the line goes on with its last slope. It takes one more bend.""",
         ("slopes.diff()", "slopes[1:]"): """Each ReLU adds its slope to those that are
-            there already: it should bring the change.""",
+            there already. So it should bring not the new slope, but the change.""",
         (", -places", ", places"): """The bends are in the wrong places. The bend of
             F.relu(x + b) is where x + b is 0: where is that?""",
         (" / places.diff()", ""): "A slope is rise over run: the run is missing.",
