@@ -188,7 +188,9 @@ def test_all_exercises_together_are_short():
 
 
 @pytest.mark.parametrize("check", [c for c in FUNCTIONS if c.draw], ids=named)
-def test_a_case_drawn_anew_is_a_fair_one_and_no_table_of_answers_passes(check):
+def test_a_case_drawn_anew_is_a_fair_one_and_no_table_of_answers_passes(
+    check, monkeypatch
+):
     assert repr(check.draw(1)) == repr(check.draw(1))
     for seed in range(20):
         case = check.draw(seed)
@@ -208,6 +210,8 @@ def test_a_case_drawn_anew_is_a_fair_one_and_no_table_of_answers_passes(check):
         check.solve(*case)  # in case that somebody watches what it does
         return next(replay, told[0])
 
+    # one seed: of all there are, some give a share that is in the table by chance
+    monkeypatch.setattr("secrets.randbelow", lambda most: 1234)
     verdict = check.verdict(table)
     assert f"Case {count} of {count}:" in verdict
 
