@@ -25,8 +25,7 @@ def solve_swing() -> list[float]:
 check_swing = Prediction(
     solve_swing,
     mistakes={
-        (0, 0, 0, 0): """So plain descent would go, and stay. A ball comes to the lowest
-            place with a velocity.""",
+        (0, 0, 0, 0): "So plain descent would go. A ball arrives with a velocity.",
         (0, -4, -6, -7): """From the second step on you let it roll on by itself. But on
             the other side the slope goes up again, and is felt.""",
         (4, 0, -2, -2): """That is a running mean of the gradients, as Adam keeps it. To
@@ -34,15 +33,11 @@ check_swing = Prediction(
         Mistake((16, 40, 92, 210), lambda guess, _: guess[0] == 16): """The first step
             leads uphill. A step goes against the velocity.""",
     },
-    hints=[
-        """Make a table with three columns: gradient, velocity, place. The gradient is
-        the place before the step.""",
-        """The second row: the gradient is 0, as the ball stands at the lowest place.
+    nudge="Make a table: gradient (the place before the step), velocity, place.",
+    hint="""The second row: the gradient is 0, as the ball stands at the lowest place.
         What has the velocity kept of its 8?""",
-    ],
-    why="""The velocities are 8, 4, -2 and -3: half of the one before, and the gradient
-        where the ball is. It runs past the lowest place, is slowed down, and comes
-        back: a swing that dies away.""",
+    why="""The velocities are 8, 4, −2 and −3: half of the one before, and the gradient
+        where the ball is. It runs past the lowest place, and swings back.""",
 )
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #3deb2265
@@ -56,14 +51,6 @@ def solve_look_ahead(
     "One step of a ball that looks ahead."
     velocity = momentum * velocity + gradient
     return place - lr * (gradient + momentum * velocity), velocity
-
-
-def _two_parts(look_ahead, place, gradient, velocity, lr, momentum):
-    "What comes back, by name."
-    parts = look_ahead(place, gradient, velocity, lr, momentum)
-    if not isinstance(parts, (tuple, list)) or len(parts) != 2:
-        return parts
-    return {"the next velocity": parts[1], "the next place": parts[0]}
 
 
 def _by_nesterov(place, gradient, velocity, lr, momentum):
@@ -83,37 +70,25 @@ def _three(seed, shape=(3, 2), *rates):
 # %% ../../nbs/exercises/09_optimizers.ipynb #ae1739e3
 check_look_ahead = Exercise(
     solve_look_ahead,
-    cases=lambda: [
-        (*torch.tensor([[1.0], [2.0], [4.0]]).unbind(), 0.1, 0.5),
-        _three(6),
-        _three(7, (2, 1, 5), 0.3, 0.25),
-    ],
+    cases=lambda: [(*torch.ones(3, 1), 0.1, 0.5), _three(6), _three(7, (5,), 0.3, 0.2)],
     draw=_three,
-    run=_two_parts,
+    parts={"the next velocity": 1, "the next place": 0},
     oracle=_by_nesterov,
     mistakes={
-        Mistake((", velocity\n", "\n"), lambda came, _: torch.is_tensor(came)): """Two
-            tensors are asked for, the place and the velocity, with a comma.""",
         ("), velocity", "), (velocity - gradient) / momentum"): """The velocity that
             comes back is the old one.""",
-        ("momentum * velocity + gradient", "velocity + gradient"): """The velocity keeps
-            all of itself. Only a share should be left, momentum times it.""",
+        ("momentum * velocity + g", "velocity + g"): "All of the velocity is kept.",
         ("velocity + gradient", "velocity - lr * gradient"): """The velocity has the
-            rate and the minus in it. Many books write it so; here both come in only
-            with the step, as in PyTorch.""",
+            rate and the minus in it. Here, as in PyTorch, they come with the step.""",
         ("gradient + momentum * velocity)", "velocity)"): """That is the momentum that
             you know: it steps along the new velocity. Here the new one is multiplied by
             the momentum once more, and the gradient added.""",
         ("place - lr", "place + lr"): "The step goes uphill, along the gradient.",
     },
-    hints=[
-        "The first line is that of the ball in the lesson: it makes the new velocity.",
-        """The second line steps. Along what? The task says it; and the velocity in it
-        is the new one.""",
-    ],
+    nudge="The first line is that of the ball in the lesson: the new velocity.",
+    hint="The second line steps. The velocity in it is the new one.",
     why="""The ball will be carried on by momentum · velocity anyway. Yurii Nesterov's
-        idea (1983) is to feel the slope where that leads to; `place` is that place
-        ahead. PyTorch has it as SGD(…, nesterov=True).""",
+        idea (1983): feel the slope where that leads to, and that is `place`.""",
 )
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #cd059be2
@@ -144,7 +119,6 @@ check_clip = Exercise(
     cases=lambda: [
         ([torch.tensor([3.0, 4.0])], 1.0),
         ([torch.tensor([0.3, -0.4]), torch.tensor([1.2])], 2.0),
-        ([torch.tensor([[0.4, -2.0], [1.5, 0.1]]), torch.tensor([0.3, -2.0])], 0.5),
         ([torch.tensor([[4.0, -20.0]]), None, torch.tensor([-3.0, 20.0])], 3.0),
         ([torch.tensor([6.0]), torch.tensor([[-8.0, 0.0]])], 10.0),
     ],
@@ -162,15 +136,10 @@ check_clip = Exercise(
             for itself, so that the direction changes. One factor for all.""",
         ("length > most", "True"): """Gradients that were short enough have been made
             longer. A leash pulls in one direction only.""",
-        ("return length", "return length.clamp(max=most)"): """The gradients are right.
-            What is returned should be how long they were before.""",
     },
-    hints=[
-        """All numbers of all gradients are one long arrow. Its length is the root of
-        the sum of their squares.""",
-        """If it is longer than allowed, every number is multiplied by the same factor,
-        in place. Which factor makes an arrow of length 5 one of length 1?""",
-    ],
+    nudge="All gradients are one long arrow: its length is a root of a sum of squares.",
+    hint="""If it is too long, each number is multiplied by the same factor, in place.
+        Which factor makes an arrow of length 5 one of length 1?""",
     why="""One factor for all keeps the direction and shortens the step, so that one
         wild batch cannot throw the net far off. It is called gradient clipping.""",
 )
@@ -195,19 +164,14 @@ def _weighted_means(numbers, beta):
     return weights @ numbers / weights.sum(1)
 
 
-def _some_numbers(seed, n=6, beta=0.75):
-    "So many numbers around 3."
-    return 3 + torch.randn(n, generator=torch.Generator().manual_seed(seed)), beta
+def _some_numbers(seed):
+    "Six numbers around 3."
+    return 3 + torch.randn(6, generator=torch.Generator().manual_seed(seed)), 0.75
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #e6f95070
 check_corrected_means = Exercise(
     solve_corrected_means,
-    cases=lambda: [
-        (torch.ones(4), 0.9),
-        _some_numbers(1),
-        (_some_numbers(2, 9)[0].double(), 0.5),
-        _some_numbers(3, 3, 0.0),
-    ],
+    cases=lambda: [(torch.ones(4), 0.9), _some_numbers(1), (torch.ones(2).double(), 0)],
     draw=_some_numbers,
     oracle=_weighted_means,
     mistakes={
@@ -221,12 +185,9 @@ check_corrected_means = Exercise(
         ("beta * mean + (1 - beta)", "(1 - beta) * mean + beta"): """The two shares have
             changed places: beta is what the mean keeps of itself.""",
     },
-    hints=[
-        """First the running mean alone, which begins at 0: in each round it keeps the
-        share beta of itself, and the number gets the rest.""",
-        """After n numbers, which share of the mean is still that 0? And which share
-        have the numbers? Divide by that one, and carry on the mean as it was.""",
-    ],
+    nudge="First the running mean alone: it begins at 0, and keeps beta of itself.",
+    hint="""After n numbers, which share of the mean is still that 0? And which share
+        have the numbers? Divide by that one.""",
     why="""The weights of the numbers add up to 1 minus what is left of the 0. Divided
         by that they add up to 1, and a mean of ones is 1 from the start.""",
 )
@@ -262,30 +223,20 @@ def _decay_case(*case):
 # %% ../../nbs/exercises/09_optimizers.ipynb #9f4566cb
 check_decayed_step = Exercise(
     solve_decayed_step,
-    cases=lambda: [
-        (*torch.tensor([[2.0], [3.0], [4.0]]).unbind(), 0.1, 0.5),
-        _decay_case(1),
-        _decay_case(2, (2, 3), 0.5, 0.2),
-        _decay_case(3, (3,), 0.3, 0.0),
-    ],
+    cases=lambda: [(*torch.ones(3, 1), 0.1, 0.5), _decay_case(1), _decay_case(2, (4,))],
     draw=_decay_case,
     oracle=_by_adamw,
     mistakes={
-        ("* (1 - lr * decay) - lr * mean", "- lr * (mean + decay * weights)"): """
-            The pull is divided by the root along with the gradient. That is L2
+        ("* (1 - lr * decay) - lr * mean", "- lr * (mean + decay * weights)"): """The
+            pull is divided by the root along with the gradient. That is L2
             regularisation. Decoupled, it acts on the weights themselves.""",
         ("(1 - lr * decay)", "(1 - decay)"): "The rate is missing from the pull.",
         (" * (1 - lr * decay)", ""): "Nothing pulls on the weights: there is no decay.",
         (" * (1 - lr * decay)", " - lr * decay"): """Each weight loses the same amount.
             It should lose a share of itself: a large one more than a small one.""",
-        ("- lr * mean", "- (1 - lr * decay) * lr * mean"): """The step of Adam is made
-            smaller, too. Only the weights are pulled: as they were before it.""",
     },
-    hints=[
-        "There are two terms. The step of Adam is one: it knows nothing of the decay.",
-        """The other is what the decay leaves of the weights. Which share of each is
-        taken off, and so which share is left?""",
-    ],
+    nudge="Two terms. The step of Adam is one, and knows nothing of the decay.",
+    hint="The other is what the decay leaves of the weights: which share of each?",
     why="""Decoupled means: the pull does not go through the division, and is as strong,
         in proportion, for a weight with large gradients as for one with small.""",
 )
