@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from mnist_basics import many_processes
 from mnist_basics.learner import BasicOptim, Callback, DataLoaders
 from mnist_basics.linear_model import Batches, batch_accuracy, mnist_loss
 from mnist_basics.many_processes import (
@@ -194,17 +195,23 @@ def killed_while_saving(file):
     return fitted(3, save=file)
 
 
-def wait_for_ever(folder):
-    """Say that we run; then do nothing, as one that waits for a gradient."""
-    Path(folder, str(os.getpid())).touch()
-    signal.pause()
+def as_started_by_torchrun(rank, port):
+    """One of two processes in the environment that torchrun makes."""
+    about = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+    for name, value in {**about, "MASTER_ADDR": "127.0.0.1"}.items():
+        os.environ[name] = str(value)
+
+
+def fails_as_a_program(rank, port, folder):
+    """The program for torchrun, with a rung that is not there; what it says is kept."""
+    as_started_by_torchrun(rank, port)
+    sys.stderr = open(f"{folder}/says.{rank}", "w", encoding="utf-8")
+    many_processes.main(rung="a rung that is not there")
 
 
 def joins(rank, port, folder):
     """Rank 1 is late; rank 0 says whether it has begun without it."""
-    about = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
-    for name, value in {**about, "MASTER_ADDR": "127.0.0.1"}.items():
-        os.environ[name] = str(value)
+    as_started_by_torchrun(rank, port)
     joined, init = Path(folder, "joined"), dist.init_process_group
 
     def late(**options):
@@ -217,19 +224,6 @@ def joins(rank, port, folder):
     with in_group():
         Path(folder, str(rank)).write_text(str(joined.exists()), encoding="utf-8")
         dist.barrier()
-
-
-def as_a_program(folder):
-    """What a test starts in a Python of its own, interrupts, and in the end kills."""
-    from mnist_basics.workshop.processes import start
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in ("interrupted", "killed"):
-        try:
-            Path(folder, name).mkdir()
-            start(wait_for_ever, 2, f"{folder}/{name}")
-        except KeyboardInterrupt as error:
-            print(error, file=sys.stderr, flush=True)
 
 
 def pid():

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -64,19 +65,31 @@ def test_each_process_has_arguments_of_its_own():
         torch.testing.assert_close(dict(theirs), alone, rtol=0, atol=1e-5)
 
 
-def test_nobody_begins_before_all_have_joined(tmp_path):
-    """Else one with little to do has left, and the others cannot join."""
+def exit_codes(target, folder):
+    """Run `target(rank, port, folder)` in two processes, as torchrun would."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     start(where, 1)  # the modules are imported
     new = multiprocessing.get_context(processes.METHOD).Process
-    about = [(rank, port, str(tmp_path)) for rank in (0, 1)]
-    both = [new(target=work.joins, args=args) for args in about]
+    both = [new(target=target, args=(rank, port, str(folder))) for rank in (0, 1)]
     for process in both:
         process.start()
     for process in both:
         process.join(300)
-    assert [process.exitcode for process in both] == [0, 0]
+    return [process.exitcode for process in both]
+
+
+def test_a_program_in_two_processes_ends_with_one_sentence(tmp_path):
+    assert exit_codes(work.fails_as_a_program, tmp_path) == [1, 1]
+    says = [file.read_text(encoding="utf-8") for file in tmp_path.glob("says.*")]
+    [sentence] = "".join(says).splitlines()
+    who = r"Process [01] of 2 failed\. ValueError: There is no rung 'a rung that is not"
+    assert re.match(who, sentence)
+
+
+def test_nobody_begins_before_all_have_joined(tmp_path):
+    """Else one with little to do has left, and the others cannot join."""
+    assert exit_codes(work.joins, tmp_path) == [0, 0]
     assert (tmp_path / "0").read_text(encoding="utf-8") == "True"
 
 
@@ -145,7 +158,7 @@ def started_in(folder, starter):
 def test_ctrl_c_and_the_death_of_the_starter_end_all(tmp_path):
     """Ctrl-C in a terminal or in Jupyter goes to all processes of the group."""
     root, here = Path(__file__).parents[1], Path(__file__).parent
-    program = f"import group_work; group_work.as_a_program({str(tmp_path)!r})"
+    program = f"import group_waits; group_waits.main({str(tmp_path)!r})"
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{here}"}
     about = {"env": environment, "start_new_session": True, "encoding": "utf-8"}
     command = [sys.executable, "-c", program]
