@@ -362,6 +362,16 @@ ATTEMPTS = [
     ),
     (
         check_chosen_rate,
+        CHOSEN.replace("rate, margin", "rate, margin.item()"),
+        "The value is right. The result should be of the kind Tensor",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("rate, margin", "rate, margin.double()"),
+        "The value is right. The type of the numbers should be",
+    ),
+    (
+        check_chosen_rate,
         CHOSEN.replace("float().", ""),
         "Trues and whole numbers have no mean here",
     ),

@@ -213,7 +213,7 @@ check_chosen_rate = Exercise(
             100 exams end within one of these. How many cover 95?""",
         Mistake(
             ("len(exam)", "len(held)"),
-            lambda c, t: c["the margin"].ndim < 1 and c["the rate"] == t["the rate"],
+            lambda c, t: [abs(c[k] - t[k]) > 1e-4 for k in t] == [False, True],
         ): """The rate is right. In its margin, n is the number of images in the exam
             (std divides by one less), and half the width is asked for.""",
     },
