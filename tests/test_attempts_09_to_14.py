@@ -83,7 +83,35 @@ LAZY = """
     return path, nn.Sequential(
         nn.LazyConv2d(n_out, 1, stride, bias=False), nn.LazyBatchNorm2d())
 """
+LEASH = """
+    grads = [p.grad for p in params if p.grad is not None]
+    n = torch.stack([(g**2).sum() for g in grads]).sum().sqrt()
+    f = min(1, most / n)
+    for p in params:
+        if p.grad is not None: p.grad *= f
+    return n
+"""
+SMOOTH = """
+    x, n_out = logits, logits.shape[1]
+    right = torch.nn.functional.one_hot(targets, n_out)
+    even = smoothing / n_out
+    wanted = (1 - smoothing) * right + even
+    return -(wanted * x.log_softmax(1)).sum(1).mean()
+"""
+CHOSEN = """
+    errors = wrong[:, held].sum(1).tolist()
+    best = errors.index(min(errors))
+    exam = wrong[best, ~held]
+    rate, n = exam.float().mean(), len(exam)
+    margin = 1.96 * (rate * (1 - rate) / n).sqrt()
+    return rate, margin
+"""
 ATTEMPTS = [
+    (
+        check_bottleneck,
+        "return 3",
+        "What should come back: tuple[nn.Module, nn.Module], the path and the shortcut",
+    ),
     (check_bottleneck, LAZY, "Well done!"),
     (
         check_bottleneck,
@@ -171,8 +199,188 @@ ATTEMPTS = [
         "best = wrong[:, held].float().mean(1).argmin()\n"
         "    rate = wrong[best][~held].float().mean()\n"
         "    return rate, 1.96 * (rate * (1 - rate) / held.sum()).sqrt()",
-        "“the margin” is wrong.",
+        "n is the number of images in the exam",
     ),
+    (
+        check_look_ahead,
+        "v = momentum * velocity + gradient\n"
+        "    return v, place - lr * (gradient + momentum * v)",
+        "in another order than this: the next place, the next velocity.",
+    ),
+    (
+        check_look_ahead,
+        "v = momentum * velocity + lr * gradient\n"
+        "    return place - (lr * gradient + momentum * v), v",
+        "The rate belongs to the step only.",
+    ),
+    (
+        check_clip,  # a tensor that is short by itself is left alone
+        LEASH.replace("p.grad *=", "p.grad *= 1 if p.grad.norm() < most else"),
+        "A tensor that is short by itself has been left alone.",
+    ),
+    (
+        check_clip,
+        LEASH.replace("p.grad *= f", "p.grad.clamp_(-most, most)"),
+        "One factor for all numbers.",
+    ),
+    (
+        check_clip,
+        LEASH.replace("p.grad *= f", "p.grad = p.grad * f"),
+        "Change the parameter's in place.",
+    ),
+    (check_clip, LEASH.replace("p.grad *= f", "pass"), "are as long as before."),
+    (
+        check_clip,
+        LEASH.replace("return", "for p in params: p.data.zero_()\n    return"),
+        "“weights” is wrong.",
+    ),
+    (
+        check_clip,
+        "n = 0\n    for p in params:\n        if p.grad is None: continue\n"
+        "        n = p.grad.norm()\n        if n > most: p.grad *= most / n\n"
+        "    return n",
+        "“length of all” is wrong.",
+    ),
+    (check_clip, LEASH.replace("return n", "return n**2"), "“length of all” is"),
+    (check_clip, LEASH.replace("return n", "return n.item()"), "The value is right."),
+    (
+        check_corrected_means,
+        "mean, found = 0, []\n    for i, number in enumerate(numbers.tolist()):\n"
+        "        mean = beta * mean + (1 - beta) * number\n"
+        "        found.append(mean / (1 - beta ** (i + 1)))\n"
+        "    return torch.tensor(found)",
+        "Well done!",
+    ),
+    (
+        check_corrected_means,
+        "mean, found = numbers[0], []\n    for number in numbers:\n"
+        "        mean = beta * mean + (1 - beta) * number\n"
+        "        found.append(mean)\n    return torch.stack(found)",
+        "the first number counts too much",
+    ),
+    (
+        check_decayed_step,
+        "return weights * (1 - lr * decay) + lr * mean / square.sqrt()",
+        "The step goes uphill, along the gradient.",
+    ),
+    (
+        check_decayed_step,
+        "return weights * (1 - lr * decay) - lr * mean / square",
+        "The root is missing.",
+    ),
+    (
+        check_decayed_step,
+        "return weights * (1 - lr * decay) - mean / square.sqrt()",
+        "The rate is missing from Adam's step.",
+    ),
+    (
+        check_top_accuracy,  # two images, two guesses: broadcasting had lined them up
+        "return (outputs.topk(k, 1).indices == targets).float().mean()",
+        "A table [N, k] of guesses stands against a row [N].",
+    ),
+    (
+        check_top_accuracy,
+        "right = outputs.gather(1, targets[:, None])\n"
+        "    return ((outputs > right).sum(1) <= k).float().mean()",
+        "That is one guess too many.",
+    ),
+    (
+        check_top_accuracy,
+        "best = outputs.topk(k, 1).indices\n"
+        "    return (best == targets[:, None]).any(1).mean()",
+        "Trues and whole numbers have no mean here",
+    ),
+    (
+        check_smooth_cross_entropy,
+        SMOOTH.replace("+ even", "+ even * (1 - right)"),
+        "The right position should get its part of the share",
+    ),
+    (
+        check_smooth_cross_entropy,
+        SMOOTH.replace("+ even", ""),
+        "The share is taken away, but nobody gets it.",
+    ),
+    (
+        check_smooth_cross_entropy,
+        SMOOTH.replace(".sum(1).mean()", ".sum()"),
+        "It should be the sum over the outputs",
+    ),
+    (
+        check_smooth_cross_entropy,
+        SMOOTH.replace(".sum(1).mean()", ".mean(1).sum()"),
+        "It should be the sum over the outputs",
+    ),
+    (
+        check_smooth_cross_entropy,
+        SMOOTH.replace("log_softmax(1)", "softmax(1).clamp(1e-9).log()"),
+        "a floor under it hides the loss",
+    ),
+    (
+        check_smooth_cross_entropy,
+        SMOOTH.replace("log_softmax(1)", "softmax(1)"),
+        "The loss should be above 0",
+    ),
+    (check_smooth_cross_entropy, SMOOTH, "Well done!"),
+    (
+        check_smooth_cross_entropy,
+        "cross_entropy = torch.nn.functional.cross_entropy\n"
+        "    return cross_entropy(logits, targets, label_smoothing=smoothing)",
+        "Well done! It is PyTorch's own.",
+    ),
+    (check_chosen_rate, CHOSEN, "Well done!"),
+    (
+        check_chosen_rate,
+        CHOSEN.replace(
+            "errors.index(min(errors))", "(errors[::-1].index(min(errors)))"
+        ).replace("best = ", "best = len(errors) - 1 - "),
+        "Of equals, the first is asked for.",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("/ n", "/ len(held)"),
+        "n is the number of images in the exam",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("/ n", "/ (n - 1)"),
+        "n is the number of images in the exam",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("1.96", "3.92"),
+        "half the width is asked for",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("/ n", "* n"),
+        "That is the margin of the number of errors",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("rate, margin", "{'the rate': rate, 'the margin': margin}"),
+        "2 things are asked for, with commas between: the rate, the margin.",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("rate, margin", "rate, margin.item()"),
+        "The value is right. The result should be of the kind Tensor",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("rate, margin", "rate, margin.double()"),
+        "The value is right. The type of the numbers should be",
+    ),
+    (
+        check_chosen_rate,
+        CHOSEN.replace("float().", ""),
+        "Trues and whole numbers have no mean here",
+    ),
+    (
+        check_median_times,
+        "return torch.ones(len(works))",
+        "back: list[float], for each",
+    ),
+    (check_head_only, "return model, model[0]", "back: nn.Sequential, the same, ready"),
     (check_head_only, FROZEN, "*after* the last model.train()?"),
     (
         check_head_only,
@@ -221,6 +429,9 @@ ATTEMPTS = [
     ),
     (check_train_all, TRAINED.replace(".detach()", ""), "memory fills"),
     (check_swing, (0, -4, -6, -7), "let it roll on by itself"),
+    (check_swing, [8, 0, -4, -2], "Where is it *after* each?"),
+    (check_swing, [8, 4, -2, -3], "Those are the velocities."),
+    (check_swing, [0, 0, -9, 0], "The second of four is too high."),
     (check_running_mean, 0, "the running mean is no parameter"),
     (check_running_mean, 2.7, "too small, by less than a tenth"),
     (check_three_clocks, [1002, 1002, 1200], "Has the device done it by then?"),

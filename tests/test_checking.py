@@ -278,6 +278,33 @@ def test_hints_end_with_how_to_see_the_solution(capsys):
     assert repr(solution).endswith("It is.")
 
 
+def test_a_result_of_another_kind_is_told_what_the_head_says():
+    def solve_ends(
+        row,
+    ) -> list[int]:  # the first and the last
+        return row[0], row[-1]
+
+    def look(ends, row):
+        came = ends(row)
+        return {"their sum": sum(came)} if isinstance(came, list) else came
+
+    case = [([1, 2, 3],)]
+    check = Exercise(
+        solve_ends, lambda: case, {}, "?", "!", "", lambda row: [1, 3], look
+    )
+    asked = "What should come back: list[int], the first and the last. What came is "
+    for wrong, kind in ((3, "a number"), (torch.ones(2), "a Tensor"), ({}, "a dict")):
+        assert f"{asked}{kind}." in flat(check.verdict(lambda row: wrong))
+    assert "“their sum” is wrong." in check.verdict(lambda row: [1, 2])
+
+
+def test_of_trues_that_have_no_mean_it_is_said_what_helps():
+    check = Exercise(lambda row: row, lambda: [(torch.ones(2),)], {}, "?", "!", "")
+    for mean in (lambda row: (row > 0).mean(), lambda row: row.long().mean()):
+        assert "have no mean here" in check.verdict(mean)
+    assert "have no mean" not in check.verdict(lambda row: row.nothing)
+
+
 def test_a_tuple_is_judged_by_its_parts_the_weightiest_first():
     def solve_ends(row):
         return row[0], row[-1]
@@ -286,7 +313,11 @@ def test_a_tuple_is_judged_by_its_parts_the_weightiest_first():
     check = Exercise(solve_ends, lambda: [(row,)], {}, "?", "!", "", parts=parts)
     assert "“the last” is wrong" in check.verdict(lambda row: [row[1], row[1]])
     asked = "2 things are asked for, with commas between: the first, the last."
-    for wrong in (row, [row[0]], (*row,), 3):
+    named = {"the last": row[2], "the first": row[0]}  # as the check has them inside
+    for wrong in (row, [row[0]], (*row,), 3, named):
         assert asked in check.verdict(lambda row: wrong)
+    swapped = check.verdict(lambda row: (row[2], row[0]))
+    assert "but in another order than this: the first, the last." in swapped
+    assert "expected: the first: 0 (float32, shape []); the last: 2" in swapped
     assert "Nothing came back." in check.verdict(lambda row: None)
     assert "Well done!" in check.verdict(lambda row: (row[0], row[2]))

@@ -25,11 +25,12 @@ def solve_swing() -> list[float]:
 check_swing = Prediction(
     solve_swing,
     mistakes={
+        (8, 0, -4, -2): "There each step begins. Where is it *after* each?",
+        (8, 4, -2, -3): "Those are the velocities. Where do they lead?",
         (0, 0, 0, 0): "So plain descent would go. A ball arrives with a velocity.",
         (0, -4, -6, -7): """From the second step on you let it roll on by itself. But on
             the other side the slope goes up again, and is felt.""",
-        (4, 0, -2, -2): """That is a running mean of the gradients, as Adam keeps it. To
-            the ball's velocity the whole gradient is added.""",
+        (4, 0, -2, -2): "A running mean, as Adam's. All of the gradient is added.",
         Mistake((16, 40, 92, 210), lambda guess, _: guess[0] == 16): """The first step
             leads uphill. A step goes against the velocity.""",
     },
@@ -78,6 +79,7 @@ check_look_ahead = Exercise(
         ("), velocity", "), (velocity - gradient) / momentum"): """The velocity that
             comes back is the old one.""",
         ("momentum * velocity + g", "velocity + g"): "All of the velocity is kept.",
+        (" + gradient\n", " + lr * gradient\n"): "The rate belongs to the step only.",
         ("velocity + gradient", "velocity - lr * gradient"): """The velocity has the
             rate and the minus in it. Here, as in PyTorch, they come with the step.""",
         ("gradient + momentum * velocity)", "velocity)"): """That is the momentum that
@@ -106,12 +108,12 @@ def solve_clip(
 
 
 def _watch_clip(clip, gradients, most):
-    "The gradients afterwards, and what was returned."
-    params = [torch.zeros(2 if g is None else g.shape) for g in gradients]
+    "What was returned, and the gradients and weights afterwards."
+    params = [torch.ones(2 if g is None else g.shape) for g in gradients]
     for param, gradient in zip(params, gradients):
         param.requires_grad_().grad = gradient
     length = clip(params, most)
-    return {"returned": length, "gradients": [p.grad for p in params]}
+    return {"length of all": length, "gradients": gradients, "weights": params}
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #ba38dab0
 check_clip = Exercise(
@@ -119,9 +121,10 @@ check_clip = Exercise(
     cases=lambda: [
         ([torch.tensor([3.0, 4.0])], 1.0),
         ([torch.tensor([0.3, -0.4]), torch.tensor([1.2])], 2.0),
-        ([torch.tensor([[4.0, -20.0]]), None, torch.tensor([-3.0, 20.0])], 3.0),
+        ([torch.tensor([[4.0, -20.0]]), None, torch.tensor([-1.0, 2.0])], 3.0),
         ([torch.tensor([6.0]), torch.tensor([[-8.0, 0.0]])], 10.0),
     ],
+    draw=lambda seed: ([*_three(seed)[:3]], 3.0),
     run=_watch_clip,
     oracle=torch.nn.utils.clip_grad_norm_,
     remarks={"clip_grad_norm_": "It is PyTorch's own. Now once by hand?"},
@@ -129,11 +132,12 @@ check_clip = Exercise(
         Mistake((" if param.grad is not None", ""), lambda c, _: "Type'" in str(c)): """
             One of the parameters has no gradient, its .grad is None: leave it out.""",
         ("*= most / length", "= grad * most"): """The gradients are as long as before.
-            grad = grad * … makes a new tensor. Change the parameter's in place.""",
+            (grad = grad * … makes a new tensor. Change the parameter's in place.)""",
+        ("most / length\n", "most / length if grad.norm() > most else 1\n"): """A tensor
+            that is short by itself has been left alone. One factor for all.""",
         ("most / length", "min(1, most / grad.norm())"): """Each tensor is shortened for
             itself, so that the direction changes. One factor for all.""",
-        ("grad *= most / length", "grad.clamp_(-most, most)"): """Each number is cut off
-            for itself, so that the direction changes. One factor for all.""",
+        (" *= most / length", ".clamp_(-most, most)"): "One factor for all numbers.",
         ("length > most", "True"): """Gradients that were short enough have been made
             longer. A leash pulls in one direction only.""",
     },
@@ -163,23 +167,20 @@ def _weighted_means(numbers, beta):
     weights = (beta ** (turn[:, None] - turn)).tril()
     return weights @ numbers / weights.sum(1)
 
-
-def _some_numbers(seed):
-    "Six numbers around 3."
-    return 3 + torch.randn(6, generator=torch.Generator().manual_seed(seed)), 0.75
-
 # %% ../../nbs/exercises/09_optimizers.ipynb #e6f95070
 check_corrected_means = Exercise(
     solve_corrected_means,
-    cases=lambda: [(torch.ones(4), 0.9), _some_numbers(1), (torch.ones(2).double(), 0)],
-    draw=_some_numbers,
+    cases=lambda: [(torch.ones(4), 0.9), (torch.ones(2), 0), (_three(1, [6])[0], 0.75)],
+    draw=lambda seed: (_three(seed, [6])[0], 0.75),
     oracle=_weighted_means,
     mistakes={
         (" / (1 - beta**n)", ""): """The correction is left out: the first means still
             have much of the 0 in them with which they began.""",
         ("(1 - beta**n)", "(1 - beta)"): """It is always divided by the same number.
             That is right after one number; later less of the 0 is left.""",
-        ("enumerate(numbers, 1)", "enumerate(numbers)"): "n begins at 0, not at 1.",
+        ("enumerate(numbers, 1)", "enumerate(numbers)"): "Your n is too small by one.",
+        ("0.0, []", "numbers[0], []", " / (1 - beta**n)", ""): """So it does not begin
+            at 0, but the first number counts too much. Begin at 0, and correct.""",
         ("append(mean / ", "append(mean := mean / "): """The corrected mean is carried
             on, and corrected once more. Carry on the mean as it was.""",
         ("beta * mean + (1 - beta)", "(1 - beta) * mean + beta"): """The two shares have
@@ -215,7 +216,7 @@ def _by_adamw(weights, mean, square, lr, decay):
     return param.detach()
 
 
-def _decay_case(*case):
+def _decaying(*case):
     "Weights, and means of gradients that are large and small."
     weights, mean, spread, *rates = _three(*case)
     return weights, mean, mean**2 + spread**2 + 0.01, *rates
@@ -223,14 +224,17 @@ def _decay_case(*case):
 # %% ../../nbs/exercises/09_optimizers.ipynb #9f4566cb
 check_decayed_step = Exercise(
     solve_decayed_step,
-    cases=lambda: [(*torch.ones(3, 1), 0.1, 0.5), _decay_case(1), _decay_case(2, (4,))],
-    draw=_decay_case,
+    cases=lambda: [(*torch.ones(3, 1) / 4, 0.1, 0.2), _decaying(1), _decaying(2, [4])],
+    draw=_decaying,
     oracle=_by_adamw,
     mistakes={
         ("* (1 - lr * decay) - lr * mean", "- lr * (mean + decay * weights)"): """The
             pull is divided by the root along with the gradient. That is L2
             regularisation. Decoupled, it acts on the weights themselves.""",
         ("(1 - lr * decay)", "(1 - decay)"): "The rate is missing from the pull.",
+        ("- lr * mean", "- mean"): "The rate is missing from Adam's step.",
+        ("- lr * mean", "+ lr * mean"): "The step goes uphill, along the gradient.",
+        ("square.sqrt()", "square"): "The root is missing.",
         (" * (1 - lr * decay)", ""): "Nothing pulls on the weights: there is no decay.",
         (" * (1 - lr * decay)", " - lr * decay"): """Each weight loses the same amount.
             It should lose a share of itself: a large one more than a small one.""",

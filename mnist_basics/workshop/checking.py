@@ -12,6 +12,7 @@ import secrets
 import textwrap
 import traceback
 from functools import cache
+from itertools import permutations
 from typing import Callable, NamedTuple
 
 import torch
@@ -44,6 +45,12 @@ SAYS = {
     "no function": "This check wants the function itself: check_{name}({name})",
     "right": "{name} is right in all {count} cases. Well done!",
     "parts": "{count} things are asked for, with commas between: {names}.",
+    "order": "All of it is there, but in another order than this: {names}.",
+    "kind": "What should come back: {asked}. What came is {came}.",
+    "no mean": (
+        "Trues and whole numbers have no mean here: make decimal numbers of them "
+        "first, with float()."
+    ),
     "right guess": "Yes, that is what happens. Well thought!",
     "wrong": "{name} is not right yet.",
     "wrong guess": "That is not what happens.",
@@ -289,15 +296,34 @@ class Exercise(Check):
 
     def _by_name(self, result):
         "A tuple as a dictionary of its parts, if it has as many as are asked for."
+        if self.parts and isinstance(result, dict):
+            return (result,)  # it looks like ours, but is not what was asked for
         several = isinstance(result, (tuple, list)) and len(result) == len(self.parts)
         return {key: result[i] for key, i in self.parts.items()} if several else result
 
-    def _too_few(self, came):
-        "What to say if the parts of a result are not all there, or too many."
-        if not self.parts or came is None or isinstance(came, dict):
+    def _other_parts(self, came, expected):
+        "What to say if the parts of a result are not all there, too many, or swapped."
+        if came is None or not isinstance(expected, dict):
             return ""
         names = ", ".join(sorted(self.parts, key=self.parts.get))
-        return self._say("parts", count=len(self.parts), names=names)
+        if not isinstance(came, dict) or came.keys() != expected.keys():
+            if names:
+                return self._say("parts", count=len(self.parts), names=names)
+            return self._say("kind", asked=self._asked(), came=kind_of(came))
+        orders = permutations(came.values()) if names else ()
+        swapped = any(same(list(o), list(expected.values())) for o in orders)
+        return self._say("order", names=names) if swapped else ""
+
+    def _asked(self):
+        "What the head of the function says of its result, in one line."
+        says = inspect.getsource(self.solve).partition("-> ")[2].partition("\n")[0]
+        return says.replace(":  # ", ", ").rstrip(":")
+
+    def _in_order(self, value):
+        "Named parts in the order in which they are asked for."
+        if not self.parts or not isinstance(value, dict):
+            return value
+        return {name: value[name] for name in sorted(value, key=self.parts.get)}
 
     def _is_it(self, mistake, cases, results, came, expected):
         "Has the attempt made this mistake?"
@@ -323,10 +349,13 @@ class Exercise(Check):
         if isinstance(came, BaseException):
             lines = [*self._stopped(came, attempt), _wrap(known), case]
         else:
-            about = _wrap(known or self._too_few(came) or difference(came, expected))
+            about = _wrap(
+                known or self._other_parts(came, expected) or difference(came, expected)
+            )
             pair = {"expected": expected, "came": came}
             lines = [self._say("wrong"), about, case]
-            lines += [self._say(key, **{key: short(pair[key])}) for key in pair]
+            for key, value in pair.items():
+                lines.append(self._say(key, **{key: short(self._in_order(value))}))
             given |= pair
         lines.append(self._say("hint?"))
         return "\n".join(filter(None, lines)), pictures(given)
@@ -339,7 +368,9 @@ class Exercise(Check):
             says = self._say("too long", seconds=self.seconds)
             return [_wrap(says), *own_lines(error, attempt)]
         message = "".join(traceback.format_exception_only(error)).strip()
-        return [self._say("error"), *own_lines(error, attempt), message]
+        no_mean = "could not infer output dtype" in message
+        helps = [_wrap(self._say("no mean"))] if no_mean else []
+        return [self._say("error"), *own_lines(error, attempt), message, *helps]
 
 # %% ../../nbs/workshop/checking.ipynb #e8cbfa1e
 class Prediction(Check):
