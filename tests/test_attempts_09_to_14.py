@@ -205,7 +205,9 @@ ATTEMPTS = [
     ),
     (
         check_head_only,
-        READY.replace("model\n", "torch.nn.Sequential(torch.nn.Identity(), model[1])\n"),
+        READY.replace(
+            "model\n", "torch.nn.Sequential(torch.nn.Identity(), model[1])\n"
+        ),
         "but not the one that was handed in",
     ),
     (
@@ -213,7 +215,7 @@ ATTEMPTS = [
         "model[0][0].reset_parameters()\n" + READY,
         "but not the one that was handed in",
     ),
-    (check_head_only, READY.replace("model\n", "(model,)\n"), "“what comes back”"),
+    (check_head_only, READY.replace("model\n", "(model,)\n"), "comes back: None"),
     (
         check_head_only,
         READY.replace("return", "model[1][1].bias.requires_grad = False\n    return"),
@@ -258,7 +260,6 @@ ATTEMPTS = [
         "Is each mean a row [F]",
     ),
     (check_nearest_kind, NEAREST.replace("min(1)", "min(0)"), "for each mean"),
-    (check_nearest_kind, NEAREST.replace("argmin", "argmax"), "the farthest"),
     (check_median_times, TIMED, "Well done!"),
     (
         check_median_times,
@@ -267,7 +268,9 @@ ATTEMPTS = [
     ),
     (
         check_median_times,
-        TIMED.replace("[statistics", "torch.tensor([statistics").replace("es]\n", "es])\n"),
+        TIMED.replace("[statistics", "torch.tensor([statistics").replace(
+            "es]\n", "es])\n"
+        ),
         "The values are right.",
     ),
     (check_median_times, TIMED.replace("    wait()\n", ""), "is still busy"),
@@ -279,7 +282,7 @@ ATTEMPTS = [
     (
         check_median_times,
         TIMED.replace("[[] for _ in works]", "[[]] * len(works)"),
-        "one and the same list",
+        "into one list",
     ),
     (
         check_median_times,
@@ -349,7 +352,6 @@ ATTEMPTS = [
     (check_running_mean, 0, "the running mean is no parameter"),
     (check_running_mean, 2.7, "too small, by less than a tenth"),
     (check_running_mean, 9.99, "the other way round"),
-    (check_running_mean, 1.9, "after two batches"),
     (check_three_clocks, [1002, 1002, 1200], "Has the device done it by then?"),
     (check_three_clocks, [2, 12, 12], "There are a hundred"),
     (check_three_clocks, [200, 1000, 1000], "when can the device begin"),
