@@ -55,7 +55,7 @@ def solve_three_clocks() -> list[float]:
 check_three_clocks = Prediction(
     solve_three_clocks,
     mistakes={
-        (2, 12, 12): "Those are the times of one step. There are a hundred.",
+        Mistake((2, 12, 12), lambda g, _: g[0] == 2): "That is one step, of a hundred.",
         Mistake((1000, 1000, 1000), lambda guess, _: guess[0] >= 1000): """The first
             clock stops at the last handing over. Has the device done it by then?""",
         Mistake((200, 1200, 1200), lambda guess, _: guess[1] == 1200): """While the
@@ -126,6 +126,7 @@ check_median_times = Exercise(
         ("    for work in works:\n        work()\n", "", "repeat)", "1 + repeat)"): """
             Here the call that warms up is counted as well.""",
         ("median(", "mean("): "That is the mean, and a single hiccup moves it.",
+        ("statistics.median", "min"): "That is the shortest. The median is asked for.",
     },
     nudge="Rounds outside, works inside. And before the first round?",
     hint="Whenever the clock is read, nothing must be under way.",
