@@ -72,6 +72,18 @@ FROZEN = """
     model.train()
     return model
 """
+READY = """
+    model.requires_grad_(True)
+    model.train()
+    model[0].requires_grad_(False).eval()
+    return model
+"""
+NEAREST = """
+    kinds = y.unique()
+    means = torch.stack([x[y == k].mean(0) for k in kinds])
+    away = ((new[:, None] - means) ** 2).sum(2)
+    return torch.as_tensor(kinds)[away.argmin(1)]
+"""
 LAZY = """
     nn, n_out = torch.nn, 4 * n_few
     path = nn.Sequential(
@@ -395,12 +407,99 @@ ATTEMPTS = [
     ),
     (check_head_only, FROZEN.replace("return model", ""), "Nothing came back."),
     (
+        check_head_only,
+        READY.replace("return model", "return model[1]"),
+        "but not the one that was handed in",
+    ),
+    (
+        check_head_only,
+        READY.replace(
+            "model\n", "torch.nn.Sequential(torch.nn.Identity(), model[1])\n"
+        ),
+        "but not the one that was handed in",
+    ),
+    (
+        check_head_only,
+        "model[0][0].reset_parameters()\n" + READY,
+        "but not the one that was handed in",
+    ),
+    (check_head_only, READY.replace("model\n", "(model,)\n"), "comes back: None"),
+    (
+        check_head_only,
+        READY.replace("return", "model[1][1].bias.requires_grad = False\n    return"),
+        "Not all of the head's weights have changed.",
+    ),
+    (
+        check_head_only,
+        READY.replace("return", "model.requires_grad_(True)\n    return"),
+        "*after* the last requires_grad_(True)?",
+    ),
+    (
+        check_head_only,
+        READY.replace("return", "model[1].eval().training = True\n    return"),
+        "the head is in evaluation mode",
+    ),
+    (
+        check_head_only,
+        "model[0].requires_grad_(False).eval()\n    return model",
+        "or did it come so?",
+    ),
+    (
+        check_head_only,
+        READY.replace("model.train()", "pass"),
+        "the head is in evaluation mode",
+    ),
+    (
+        check_head_only,
+        READY.replace("return model", "return __import__('copy').deepcopy(model)"),
+        "Well done!",
+    ),
+    (
         check_nearest_kind,
         "means = [x[y == k].mean(0) for k in y.unique()]\n"
         "    return torch.cdist(new, torch.stack(means)).argmin(1)",
         "Those are positions among the means",
     ),
+    (check_nearest_kind, NEAREST, "Well done!"),
+    (check_nearest_kind, NEAREST.replace("y.unique()", "range(10)"), "mean of nothing"),
+    (
+        check_nearest_kind,
+        NEAREST.replace("mean(0)", "mean()"),
+        "Is each mean a row [F]",
+    ),
+    (check_nearest_kind, NEAREST.replace("min(1)", "min(0)"), "for each mean"),
     (check_median_times, TIMED, "Well done!"),
+    (
+        check_median_times,
+        TIMED.replace("statistics.median(t)", "sorted(t)[len(t) // 2]"),
+        "Well done!",
+    ),
+    (
+        check_median_times,
+        TIMED.replace("[statistics", "torch.tensor([statistics").replace(
+            "es]\n", "es])\n"
+        ),
+        "The values are right.",
+    ),
+    (check_median_times, TIMED.replace("    wait()\n", ""), "is still busy"),
+    (check_median_times, TIMED.replace("statistics.median", "min"), "the shortest"),
+    (
+        check_median_times,
+        TIMED.replace("clock()", "__import__('time').perf_counter()"),
+        "another clock",
+    ),
+    (
+        check_median_times,
+        TIMED.replace("[[] for _ in works]", "[[]] * len(works)"),
+        "into one list",
+    ),
+    (
+        check_median_times,
+        TIMED.replace("_ in range(repeat)", "EACH")
+        .replace("i, work in enumerate(works)", "_ in range(repeat)")
+        .replace("EACH", "i, work in enumerate(works)"),
+        "before those of the next",
+    ),
     (
         check_median_times,
         TIMED.replace("work(); wait()", "work()"),
@@ -427,14 +526,51 @@ ATTEMPTS = [
         TRAINED.replace("detach()", "item()").replace("stack", "tensor"),
         "In the loop a tensor is asked for its number",
     ),
-    (check_train_all, TRAINED.replace(".detach()", ""), "memory fills"),
+    *[
+        (
+            check_train_all,
+            TRAINED.replace("opt.step()", f"opt.step(); {asks}"),
+            "In the loop a tensor is asked for its number",
+        )
+        for asks in (
+            "loss.detach().to('cpu')",
+            "loss.detach().to(device='cpu')",
+            "__import__('numpy').asarray(loss.detach())",
+            "torch.tensor([loss])",
+            "torch.equal(loss, loss)",
+            "torch.is_nonzero(loss)",
+            "loss.isnan().nonzero()",
+            "complex(loss)",
+        )
+    ],
+    (
+        check_train_all,
+        TRAINED.replace("opt.zero", "x = x.to('cpu'); torch.tensor([1, 2]); opt.zero"),
+        "Well done!",
+    ),
+    (check_train_all, TRAINED.replace(".detach()", ""), "small after backward"),
+    (check_train_all, TRAINED.replace("stack", "cat"), "no dimension"),
+    (
+        check_train_all,
+        TRAINED.replace("opt.zero_grad()\n", "\n").replace(
+            "opt.step()", "opt.zero_grad()\n        opt.step()"
+        ),
+        "before the gradients are cleared?",
+    ),
     (check_swing, (0, -4, -6, -7), "let it roll on by itself"),
     (check_swing, [8, 0, -4, -2], "Where is it *after* each?"),
     (check_swing, [8, 4, -2, -3], "Those are the velocities."),
     (check_swing, [0, 0, -9, 0], "The second of four is too high."),
     (check_running_mean, 0, "the running mean is no parameter"),
     (check_running_mean, 2.7, "too small, by less than a tenth"),
+    (check_running_mean, 9.99, "the other way round"),
     (check_three_clocks, [1002, 1002, 1200], "Has the device done it by then?"),
+    (check_three_clocks, [2, 12, 12], "one step, of a hundred"),
+    (check_three_clocks, [2, 10, 12], "one step, of a hundred"),
+    (check_three_clocks, [200, 1000, 1000], "when can the device begin"),
+    (check_three_clocks, [200, 1200, 1002], "While the device works"),
+    (check_three_clocks, [None, None, None], "The answer is a number"),
+    (check_three_clocks, (200, 1002, 1002), "wait for each other"),
 ]
 
 

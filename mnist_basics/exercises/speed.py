@@ -55,13 +55,15 @@ def solve_three_clocks() -> list[float]:
 check_three_clocks = Prediction(
     solve_three_clocks,
     mistakes={
+        Mistake((2, 12, 12), lambda g, _: g[0] == 2): "That is one step, of a hundred.",
         Mistake((1000, 1000, 1000), lambda guess, _: guess[0] >= 1000): """The first
             clock stops at the last handing over. Has the device done it by then?""",
-        (200, 1200, 1200): """While the device works, the program hands over the next
-            step already. How often does the device wait for it?""",
-        (200, 1000, 1200): "Nearly: when can the device begin with the first step?",
-        Mistake((200, 1, 1), lambda guess, _: guess[1] == guess[2]): """When a number is
-            asked for in each step, program and device wait for each other.""",
+        Mistake((200, 1200, 1200), lambda guess, _: guess[1] == 1200): """While the
+            device works, the program hands over the next step. Who waits for whom?""",
+        Mistake((200, 1000, 1200), lambda guess, _: guess[1] == 1000): """The second is
+            nearly right: when can the device begin with the first step?""",
+        (200, 1002, 1002): """When a number is asked for in each step, program and
+            device wait for each other.""",
     },
     nudge="The first clock sees the program alone: what does it do a hundred times?",
     hint="""The second: draw two lines, one for the program and one for the device. For
@@ -79,52 +81,56 @@ def solve_median_times(
 ) -> list[float]:  # for each of the works its median time, in milliseconds
     "Each once to warm up; then `repeat` rounds in turns, each call from start to done."
     times = [[] for _ in works]
-    for turn in range(1 + repeat):
+    for work in works:
+        work()
+    for _ in range(repeat):
         for work, found in zip(works, times):
             wait()
             start = clock()
             work()
             wait()
-            if turn > 0:
-                found.append(clock() - start)
+            found.append(clock() - start)
     return [statistics.median(found) for found in times]
 
 
-def _on_the_machine(median_times, milliseconds, repeat):
+def _on_the_machine(median_times, handing_and_doing, repeat):
     "In which order the works were called, and what was returned."
-    machine = _Machine(milliseconds, tired=0.07)
-    works = [lambda i=i: machine.hand_over(i) for i in range(len(milliseconds))]
+    machine = _Machine(handing_and_doing, tired=0.07)
+    works = [lambda i=i: machine.hand_over(i) for i in range(len(handing_and_doing))]
     found = median_times(works, lambda: machine.now, machine.wait, repeat)
-    if not isinstance(found, (list, tuple)):
-        return found
-    calls = [int(name) for name in machine.calls]
-    return {"the order of the calls": calls, "the medians": [*found]}
+    found = [*found] if isinstance(found, tuple) else found
+    return {"the order of the calls": [*map(int, machine.calls)], "the medians": found}
 
 # %% ../../nbs/exercises/14_speed.ipynb #627a5f3e
 check_median_times = Exercise(
     solve_median_times,
     cases=lambda: [
-        ([(1.0, 10.0), (2.0, 30.0), (3.0, 20.0)][:n], n + 2) for n in (2, 3, 1)
+        ([(1.0, 10.0), (2.0, 30.0), (3.0, 20.0)][:n], 2 * n + 1) for n in (2, 3, 1)
     ],
     run=_on_the_machine,
     mistakes={
-        ("1 + repeat", "repeat", "turn > 0", "True"): """Each work is called too rarely:
-            once to warm up, and then as many times as there are to be timings.""",
-        (
-            "turn in range(1 + repeat)",
-            "work, found in zip(works, times)",
-            "    for work, found in zip(works, times):\n            wait",
-            "    for turn in range(1 + repeat):\n            wait",
+        ("    for work in works:\n        work()\n", ""): """Each work is called too
+            rarely: once to warm up, then as many times as it is to be timed.""",
+        Mistake(
+            (" work()\n            ", " [work() for _ in range(5)]\n            "),
+            lambda came, _: came["the order of the calls"][2:5] == [0, 0, 0],
         ): """All calls of one work come before those of the next. A machine that gets
             slower meanwhile is unfair to the last: in turns.""",
         ("work()\n            wait()", "work()"): """The clock is read when the work has
             been handed over. The device has still to do it.""",
-        ("turn > 0", "True"): "The call that warms up is counted as well.",
-        ("statistics.median", "statistics.mean"): "A single hiccup moves the mean.",
+        ("wait()\n            start", "start"): """When the clock is started, the device
+            is still busy with what came before.""",
+        Mistake(("clock() -", "0 *"), lambda came, _: max(came["the medians"]) < 1): """
+            Hardly any time has passed. Was another clock read than clock()?""",
+        ("[[] for _ in works]", "[[]] * len(works)"): "All works write into one list.",
+        ("    for work in works:\n        work()\n", "", "repeat)", "1 + repeat)"): """
+            Here the call that warms up is counted as well.""",
+        ("median(", "mean("): "That is the mean, and a single hiccup moves it.",
+        ("statistics.median", "min"): "That is the shortest. The median is asked for.",
     },
-    nudge="Rounds outside, works inside. What is special in the first round?",
+    nudge="Rounds outside, works inside. And before the first round?",
     hint="Whenever the clock is read, nothing must be under way.",
-    why="""The first round pays for what happens only once. In turns, a machine that
+    why="""The warming up pays for what happens only once. In turns, a machine that
         gets slower is unfair to none; the median does not heed a hiccup.""",
 )
 
@@ -147,7 +153,8 @@ def solve_train_all(
 
 
 _STOPS = "the number of stops"
-_ASKING = "item tolist cpu numpy __float__ __int__ __bool__ __format__ __repr__".split()
+_ASKING = """item tolist cpu numpy equal allclose is_nonzero nonzero __array__ __bool__
+    __complex__ __float__ __format__ __index__ __int__ __repr__""".split()
 
 
 class _Asked(TorchFunctionMode):
@@ -156,13 +163,19 @@ class _Asked(TorchFunctionMode):
     count = 0
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.count += getattr(func, "__name__", "") in _ASKING
-        return func(*args, **(kwargs or {}))
+        name, options = getattr(func, "__name__", ""), kwargs or {}
+        made = name == "tensor" and "tensor(" in repr(args)  # torch.tensor([loss])
+        moved = name == "to" and not args[0].ndim  # the loss; images may be moved
+        moved = moved and "cpu" in map(str, [*args, *options.values()])
+        self.count += name in _ASKING or made or moved
+        return func(*args, **options)
 
 
-def _watch_training(train_all, model, batches):
+def _watch_training(train_all, n_batches):
     "How often a number was asked for before the last batch; losses; what was learned."
-    opt, stops = torch.optim.SGD(model.parameters(), 0.1), [0]
+    model, stops = nn.Linear(6, 3, bias=False), [0]
+    batches = [(xb, torch.arange(5) % 3) for xb in torch.randn(n_batches, 5, 6)]
+    opt = torch.optim.SGD(model.parameters(), 0.1)
     with _Asked() as asked:
         model.register_forward_pre_hook(lambda *_: stops.append(asked.count))
         losses = train_all(model, F.cross_entropy, opt, batches)
@@ -172,35 +185,29 @@ def _watch_training(train_all, model, batches):
     return {
         _STOPS: stops[-1],
         "the losses": losses.detach() if torch.is_tensor(losses) else losses,
-        "the weights": [p.detach() for p in model.parameters()],
-        "what comes back, with its history": tracked,
+        "the weights": model.weight.detach(),
+        "what comes back requires gradients": tracked,
     }
-
-
-def _training_case(seed, n_batches):
-    "A linear model, and batches of three kinds."
-    generator = torch.Generator().manual_seed(seed)
-    model = nn.utils.skip_init(nn.Linear, 4, 3, bias=False)  # draws no random numbers
-    model.weight.data.normal_(generator=generator)
-    x = torch.randn(n_batches, 5, 4, generator=generator)
-    return model, [(xb, torch.arange(5) % 3) for xb in x]
 
 # %% ../../nbs/exercises/14_speed.ipynb #d0fb21ce
 check_train_all = Exercise(
     solve_train_all,
-    cases=lambda: [_training_case(1, 3), _training_case(2, 6), _training_case(3, 1)],
+    cases=lambda: [(3,), (6,), (1,)],
     run=_watch_training,
     mistakes={
         Mistake(("opt.step", "loss.item(), opt.step"), lambda c, _: c[_STOPS]): """In
-            the loop a tensor is asked for its number: by item(), float(), print, or an
-            if. On a GPU the program waits there. Ask at the end.""",
-        (".detach()", ""): """No stops, and the losses are right. But each still holds
-            the calculation from which it came: memory fills with every batch.""",
+            the loop a tensor is asked for its number: by item(), float(), cpu(), print,
+            or an if. On a GPU the program waits there. Ask at the end.""",
+        (".detach()", ""): """The losses are right. But what comes back requires
+            gradients: each has kept its notes, small after backward, yet in vain.""",
+        Mistake(("stack", "cat"), lambda came, _: "zero-dim" in str(came)): """A loss
+            has no dimension along which cat could join it to the next.""",
         ("        opt.zero_grad()\n", ""): "The gradients of all batches pile up.",
-        ("        opt.step()\n", ""): "The model has not learned: there is no step.",
+        ("        opt.step()\n", ""): """The model has not learned. Is there a step, and
+            does it come before the gradients are cleared?""",
     },
     nudge="Which line needs to *know* a number, and not only to calculate with it?",
-    hint="A loss can be kept as a tensor, without its history; torch.stack joins them.",
+    hint="A loss can be kept as a tensor, without its notes; torch.stack joins them.",
     why="""A tensor may be kept, added up and stacked without anybody knowing its
-        numbers, and the device need not be waited for. Our Recorder does it so.""",
+        numbers, and the device need not be waited for. Our Recorder asks seldom.""",
 )

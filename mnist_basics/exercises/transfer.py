@@ -30,6 +30,7 @@ check_running_mean = Prediction(
         10: "That is the mean of each batch. It is approached step by step.",
         3: "A tenth of each batch's mean comes in. And a tenth of the old one goes.",
         7.29: "That is what is still missing to 10.",
+        9.99: "Which of the two gets a tenth? It is the other way round.",
     },
     nudge="Which mode is the layer in, and what does it do there, besides normalising?",
     hint="It begins at 0. Each batch leaves it nine tenths, and brings one of its own.",
@@ -48,63 +49,58 @@ def solve_head_only(
     return model
 
 
-_BODY = "the body's weights change"
+_SAME, _DROPS = "the same net comes back", "all of the head in training mode"
+_BODY, _MEANS = "the body's weights change", "its running means change"
+_HEAD = "all of the head's weights change"
 
 
-def _train_a_little(head_only, model, x, y):
-    "What two steps change in a net that has been made ready."
+def _train_a_little(head_only, in_training_mode, with_gradients):
+    "What a step changes in a net that came in this state and has been made ready."
+    body = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU())
+    model = nn.Sequential(body, nn.Sequential(nn.Dropout(0.2), nn.Linear(5, 2)))
+    model.train(in_training_mode).requires_grad_(with_gradients)
+    old, x, y = copy.deepcopy(model), torch.randn(12, 4), torch.arange(12) % 2
     ready = head_only(model)
-    if not isinstance(ready, nn.Sequential) or len(ready) != 2:
-        return ready
-    before = copy.deepcopy(ready)
-    learning = [p for p in ready.parameters() if p.requires_grad]
-    for _ in range(2 if learning else 0):
-        loss = F.cross_entropy(ready(x), y)
-        for p, slope in zip(learning, torch.autograd.grad(loss, learning)):
-            p.data -= 0.1 * slope
-    (body, head), (old_body, old_head) = ready, before
+    if not isinstance(ready, nn.Module):
+        return None if ready is None else {_SAME: None}
+    if f"{ready} {ready.state_dict()}" != f"{old} {old.state_dict()}":
+        return {_SAME: False}
+    loss = F.cross_entropy(ready(x), y)
+    if loss.requires_grad:
+        loss.backward()
+        torch.optim.SGD(ready.parameters(), 0.1).step()
+    both = zip(ready.state_dict().values(), old.state_dict().values())
+    changed = [not torch.equal(*pair) for pair in both]
     return {
-        _BODY: _differ(body.parameters(), old_body.parameters()),
-        "its running means change": _differ(body.buffers(), old_body.buffers()),
-        "the head's weights change": _differ(head.parameters(), old_head.parameters()),
-        "the head in training mode": head.training,
+        _SAME: True,
+        _BODY: any(changed[:4]),  # of the linear layer, and of the normalisation
+        _MEANS: any(changed[4:7]),
+        _HEAD: all(changed[7:]),
+        _DROPS: all(part.training for part in ready[1].modules()),
     }
-
-
-def _differ(these, those):
-    "Is any tensor another one than before?"
-    return not all(torch.equal(*pair) for pair in zip(these, those))
-
-
-def _net_case(seed, training, learns):
-    "A small net, as it may come; 12 examples of two kinds."
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        body = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU())
-        head = nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 2))
-        model = nn.Sequential(body, head).train(training).requires_grad_(learns)
-        return model, torch.randn(12, 4), torch.arange(12) % 2
 
 # %% ../../nbs/exercises/13_transfer.ipynb #f3a1c4dd
 check_head_only = Exercise(
     solve_head_only,
-    cases=lambda: [
-        _net_case(1, training, learns)
-        for training in (True, False)
-        for learns in (True, False)
-    ],
+    cases=lambda: [(True, True), (True, False), (False, True), (False, False)],
     run=_train_a_little,
     remarks={"freeze": "Which two things does the library's freeze do for you?"},
     mistakes={
+        Mistake(("model\n", "model[1]\n"), lambda came, _: came[_SAME] is False): """A
+            net came back, but not the one that was handed in: body and head, and with
+            the weights that it had.""",
         Mistake(("[0].requires_grad_(False)", "[0]"), lambda came, _: came[_BODY]): """
-            The body's weights have changed. Evaluation mode stops no gradients.""",
-        Mistake((".eval()", ""), lambda came, _: came["its running means change"]): """
-            The running means and variances of the body have moved. Was it put into
-            evaluation mode, and *after* the last model.train()?""",
-        ("model.train()", "model.eval()"): """The body stays as it is. But the head is
-            in evaluation mode, where its dropout drops nothing.""",
-        ("requires_grad_(True)", "requires_grad_(False)"): """The head has not learned
-            anything. Has it been frozen as well, or did it come so?""",
+            The body's weights have changed. Were its gradients switched off, and
+            *after* the last requires_grad_(True)? (Evaluation mode stops none.)""",
+        Mistake((".eval()", ""), lambda came, _: came[_MEANS]): """The running means
+            and variances of the body have moved. Was it put into evaluation mode, and
+            *after* the last model.train()?""",
+        Mistake(("grad_(True)", "grad_(False)"), lambda came, _: not came[_HEAD]): """
+            Not all of the head's weights have changed. Has something there been
+            frozen as well, or did it come so?""",
+        Mistake(("model.train()", "model.eval()"), lambda c, _: not c[_DROPS]): """The
+            body stays as it is. But the head is in evaluation mode, or the dropout in
+            it is, and so nothing is dropped. Did it come so?""",
     },
     nudge="""There are two switches, gradients and mode, and two parts: four things to
         set. The net may come with any of them set wrongly.""",
@@ -134,14 +130,14 @@ def _with_cdist(x, y, new):
     return kinds[torch.cdist(new, belongs @ x / belongs.sum(1)[:, None]).argmin(1)]
 
 
-def _clouds(seed, kinds=(3, 7), n=5, n_features=6):
-    "So many examples of each kind, the first twice as often; 40 to be told apart."
+def _clouds(seed, kinds=(3, 7), n=5, n_features=4):
+    "So many examples of each kind, the first twice as often; 16 to be told apart."
     generator = torch.Generator().manual_seed(seed)
     y = torch.tensor([*kinds, kinds[0]]).repeat(n)
     centres = torch.randn(10, n_features, generator=generator)
     x = centres[y] + torch.randn(len(y), n_features, generator=generator) + 1
-    asked = torch.tensor(kinds).repeat(40)[:40]
-    return x, y, centres[asked] + torch.randn(40, n_features, generator=generator) + 1
+    asked = torch.tensor(kinds).repeat(16)[:16]
+    return x, y, centres[asked] + torch.randn(16, n_features, generator=generator) + 1
 
 # %% ../../nbs/exercises/13_transfer.ipynb #0acd6185
 check_nearest_kind = Exercise(
@@ -153,11 +149,14 @@ check_nearest_kind = Exercise(
     mistakes={
         ("kinds[away.argmin(1)]", "away.argmin(1)"): """Those are positions among the
             means: the first, the second. Which kind does each of them stand for?""",
-        ("y.unique()", "torch.arange(y.max() + 1)"): """There is a mean for kinds that
-            do not occur, and a mean of nothing is not a number.""",
-        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """Each
-            example should meet every mean: which shapes make a table?""",
+        Mistake(("[:, None]", ""), lambda c, _: "must match" in str(c)): """Is each mean
+            a row [F]? And which shapes make a table, each example with each mean?""",
+        Mistake(("(1)]", "(0)]"), lambda came, _: "out of bounds" in str(came)): """Was
+            the nearest example sought for each mean, and not the other way round?""",
         (".mean(0)", ".sum(0)"): "It is the sum of the examples, and not their mean.",
+        Mistake(("y.unique()", "torch.arange(10)"), lambda c, _: (c == c[0]).all()): """
+            All are told to be of one kind. Is there a mean for a kind that does not
+            occur? A mean of nothing is not a number.""",
         (") ** 2)", ").abs())"): "That is L1. Here the straight distance is asked for.",
         lambda x, y, new: y[torch.cdist(new, x).argmin(1)]: """That is the kind of the
             nearest *example* (the nearest neighbour). An unusual one misleads it.""",
