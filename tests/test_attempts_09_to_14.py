@@ -387,11 +387,6 @@ ATTEMPTS = [
         CHOSEN.replace("float().", ""),
         "Trues and whole numbers have no mean here",
     ),
-    (
-        check_median_times,
-        "return torch.ones(len(works))",
-        "back: list[float], for each",
-    ),
     (check_head_only, "return model, model[0]", "back: nn.Sequential, the same, ready"),
     (check_head_only, FROZEN, "*after* the last model.train()?"),
     (
