@@ -27,7 +27,7 @@ def total_check(**settings):
     cases = [(torch.zeros(2, 2),), (torch.ones(3, 1),)]
     settings = {"mistakes": {}, **settings}
     return Exercise(
-        solve_total, lambda: cases, hints=["?", "!"], why="It is.", **settings
+        solve_total, lambda: cases, nudge="?", hint="!", why="It is.", **settings
     )
 
 
@@ -155,7 +155,7 @@ def test_a_guess(guess, says):
     def solve_digits():
         return [3, 7]
 
-    check = Prediction(solve_digits, {}, ["?", "!"], "So it is.")
+    check = Prediction(solve_digits, {}, "?", "!", "So it is.")
     assert check.verdict(guess).startswith(say(check, says))
     assert "a list of 2; what came is a number" in check.verdict(3)
 
@@ -175,7 +175,7 @@ def test_a_guess_that_nobody_foresaw_is_told_how_far_off_it_is(guess, says):
     def solve_it():
         return 22
 
-    verdict = Prediction(solve_it, {}, ["?"], "So it is.").verdict(guess)
+    verdict = Prediction(solve_it, {}, "?", "!", "So it is.").verdict(guess)
     assert says in verdict and not re.search(r"\b22\b", verdict)
 
 
@@ -184,7 +184,7 @@ def test_the_guesses_that_were_foreseen_are_keys():
         return [3, 7]
 
     mistakes = {(7, 3): "Turned round.", (3.0, 3.0): "Twice the same."}
-    check = Prediction(solve_digits, mistakes, ["?"], "So it is.")
+    check = Prediction(solve_digits, mistakes, "?", "!", "So it is.")
     assert "Turned round." in check.verdict([7, 3])
     assert "Twice the same." in check.verdict(torch.tensor([3, 3]))
 
@@ -242,7 +242,7 @@ def image_check(rows, columns):
 
     image = torch.zeros(rows, columns)
     image[:, columns // 2 :] = 0.5
-    return Exercise(solve_same, lambda: [(image,)], {}, [], "")
+    return Exercise(solve_same, lambda: [(image,)], {}, "", "", "")
 
 
 def test_small_images_are_drawn_below_what_is_said():
@@ -276,3 +276,48 @@ def test_hints_end_with_how_to_see_the_solution(capsys):
     assert isinstance(solution, Solution) and "def total(table):" in solution.code
     assert solution._repr_html_().startswith("<details><summary>The solution of total")
     assert repr(solution).endswith("It is.")
+
+
+def test_a_result_of_another_kind_is_told_what_the_head_says():
+    def solve_ends(
+        row,
+    ) -> list[int]:  # the first and the last
+        return row[0], row[-1]
+
+    def look(ends, row):
+        came = ends(row)
+        return {"their sum": sum(came)} if isinstance(came, list) else came
+
+    case = [([1, 2, 3],)]
+    check = Exercise(
+        solve_ends, lambda: case, {}, "?", "!", "", lambda row: [1, 3], look
+    )
+    asked = "What should come back: list[int], the first and the last. What came is "
+    for wrong, kind in ((3, "a number"), (torch.ones(2), "a Tensor"), ({}, "a dict")):
+        assert f"{asked}{kind}." in flat(check.verdict(lambda row: wrong))
+    assert "“their sum” is wrong." in check.verdict(lambda row: [1, 2])
+
+
+def test_of_trues_that_have_no_mean_it_is_said_what_helps():
+    check = Exercise(lambda row: row, lambda: [(torch.ones(2),)], {}, "?", "!", "")
+    for mean in (lambda row: (row > 0).mean(), lambda row: row.long().mean()):
+        assert "have no mean here" in check.verdict(mean)
+    assert "have no mean" not in check.verdict(lambda row: row.nothing)
+
+
+def test_a_tuple_is_judged_by_its_parts_the_weightiest_first():
+    def solve_ends(row):
+        return row[0], row[-1]
+
+    row, parts = torch.arange(3.0), {"the last": 1, "the first": 0}
+    check = Exercise(solve_ends, lambda: [(row,)], {}, "?", "!", "", parts=parts)
+    assert "“the last” is wrong" in check.verdict(lambda row: [row[1], row[1]])
+    asked = "2 things are asked for, with commas between: the first, the last."
+    named = {"the last": row[2], "the first": row[0]}  # as the check has them inside
+    for wrong in (row, [row[0]], (*row,), 3, named):
+        assert asked in check.verdict(lambda row: wrong)
+    swapped = check.verdict(lambda row: (row[2], row[0]))
+    assert "but in another order than this: the first, the last." in swapped
+    assert "expected: the first: 0 (float32, shape []); the last: 2" in swapped
+    assert "Nothing came back." in check.verdict(lambda row: None)
+    assert "Well done!" in check.verdict(lambda row: (row[0], row[2]))

@@ -161,6 +161,7 @@ def test_a_usual_mistake_is_recognised(check, i):
     function = isinstance(check, Exercise)
     verdict = check.verdict(mistake.wrong if function else mistake.wrong())
     assert flat(mistake.says) in flat(verdict) and say(check, "hint?") in verdict
+    assert ", edited>" not in verdict, "an edit that Python cannot read"
     if function:
         assert "expected: " in verdict or say(check, "error") in verdict
         assert "Case " in verdict
@@ -182,8 +183,14 @@ def test_an_exercise_is_short_and_knows_ten_mistakes_at_most(module, check):
     assert ends[0].end_lineno - heads[0].lineno < 110
 
 
+def test_all_exercises_together_are_short():
+    assert sum(len(source.splitlines()) for source in SOURCES.values()) <= 2600
+
+
 @pytest.mark.parametrize("check", [c for c in FUNCTIONS if c.draw], ids=named)
-def test_a_case_drawn_anew_is_a_fair_one_and_no_table_of_answers_passes(check):
+def test_a_case_drawn_anew_is_a_fair_one_and_no_table_of_answers_passes(
+    check, monkeypatch
+):
     assert repr(check.draw(1)) == repr(check.draw(1))
     for seed in range(20):
         case = check.draw(seed)
@@ -203,6 +210,8 @@ def test_a_case_drawn_anew_is_a_fair_one_and_no_table_of_answers_passes(check):
         check.solve(*case)  # in case that somebody watches what it does
         return next(replay, told[0])
 
+    # one seed: of all there are, some give a share that is in the table by chance
+    monkeypatch.setattr("secrets.randbelow", lambda most: 1234)
     verdict = check.verdict(table)
     assert f"Case {count} of {count}:" in verdict
 
@@ -249,7 +258,7 @@ def test_hints_come_one_at_a_time_and_end(module, check, capsys, monkeypatch):
     said, once = capsys.readouterr().out, [1] * len(check.hints)
     assert [flat(said).count(flat(hint)) for hint in check.hints] == once
     assert said.endswith(f"{say(check, 'no more hints')}\n" * 2)
-    assert len(check.hints) >= 2
+    assert len(check.hints) == 2
 
 
 @each_check
@@ -266,7 +275,7 @@ def test_nothing_gives_the_answer_away(module, check):
 def test_nothing_tells_the_right_guess(check):
     verdicts = [check.verdict(mistake.wrong()) for mistake in check.mistakes]
     answer = re.escape(short(check.solve()))
-    told = " ".join(verdicts + check.hints)
+    told = " ".join([*verdicts, *check.hints])
     assert not re.search(rf"(?<![\w.−-]){answer}(?![\w.])", told)
 
 

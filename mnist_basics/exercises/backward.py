@@ -25,19 +25,15 @@ def solve_doubled() -> float:
 check_doubled = Prediction(
     solve_doubled,
     mistakes={
-        1: """The slope of a sum for one of its parts is 1, that is right. But here both
-            parts are the same Value.""",
+        1: "The slope for one part of a sum is 1. But both parts are the same Value.",
         2: "That is the gradient of the one before the last. It goes on from there.",
         20: "Two for each of ten links, added up. What is done with slopes on a way?",
         10: """One for each of ten links, added up. What is done with slopes on a way?
             And how steep is one link?""",
         3072: "That is the number that comes out. How fast does it grow with x?",
     },
-    hints=[
-        "How fast does x + x grow, if x grows?",
-        """Do it with two links instead of ten. By how much does the last one grow, if
-        the first grows by 1?""",
-    ],
+    nudge="How fast does x + x grow, if x grows?",
+    hint="With two links instead of ten: how much does the last grow with the first?",
     why="""The slope of x + x is 2, and ten such links make 2 to the power of 10. Or
         count the ways: 1,024 lead back to the start. backward does not walk them one by
         one: each value waits until both have arrived, and passes on their sum.""",
@@ -75,13 +71,7 @@ def _plain(came, expected):
 # %% ../../nbs/exercises/08_backward.ipynb #a160337e
 check_log = Exercise(
     solve_log,
-    cases=lambda: [
-        (2.0, "log(x)"),
-        (0.25, "log(x)"),
-        (3.0, "5 * log(x * x + 1)"),
-        (0.5, "x * log(x)"),
-        (1.5, "log(log(x) + 2) - log(x)"),
-    ],
+    cases=lambda: [(2.0, "log(x)"), (0.5, "x * log(x)"), (1.5, "log(log(x) + 2) - x")],
     run=_watch_log,
     oracle=_log_by_torch,
     mistakes={
@@ -92,17 +82,13 @@ check_log = Exercise(
         ("return Value", "value.data, *_ =", "data])", "data]); return value"): """The
             Value that came in is changed. It is still needed: make a new one.""",
         ("1 / value.data", "1.0"): "The value is right; the slope is always 1.",
-        ("1 / value.data", "value.data"): """The slope is upside down: the larger x is,
-            the flatter is its logarithm.""",
+        ("1 / value.data", "value.data"): "The slope is upside down.",
         ("math.log(", "math.log10("): "It is a logarithm, but not the natural one.",
         ("[value], [1 / value.data]", "value, 1 / value.data"): """inputs and slopes are
             lists, also where there is only one of each: brackets are missing.""",
     },
-    hints=[
-        "Look at _apply in the class: what does it give to the new Value?",
-        """Three things go into Value(data, inputs, slopes): the logarithm of the
-        number, and two lists, each with one thing in it.""",
-    ],
+    nudge="Look at _apply in the class: what does it give to the new Value?",
+    hint="Into Value go the logarithm of the number and two lists of one thing each.",
     why="""A new Value with its data, what it was made from, and the slope there: that
         is all that any operation has to leave behind.""",
 )
@@ -117,14 +103,6 @@ def solve_skip_gradients(
     "The way back through xb + relu(xb @ weights + bias)."
     through = grad * (xb @ weights + bias > 0)
     return grad + through @ weights.T, xb.T @ through, through.sum(0)
-
-
-def _watch_skip(skip_gradients, xb, weights, bias, grad):
-    "The three gradients by name."
-    found = skip_gradients(xb, weights, bias, grad)
-    if not isinstance(found, (tuple, list)) or len(found) != 3:
-        return {"of weights": found, "of bias": None, "of xb": None}
-    return {"of weights": found[1], "of bias": found[2], "of xb": found[0]}
 
 
 def _skip_by_autograd(xb, weights, bias, grad):
@@ -142,31 +120,27 @@ def _skip_case(seed, images, n):
 
 
 def _skip_cases():
-    "Two units by hand; more at random; a layer that is asleep; one image; doubles."
+    "Two units by hand, awake and asleep; one image; doubles; more at random."
     x = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 1.0]])
     w, b = torch.tensor([[1.0, -1.0], [0.5, 2.0]]), torch.tensor([0.0, -1.0])
-    grad = torch.tensor([[1.0, 2.0], [-1.0, 4.0], [3.0, 0.5]])
-    xs, ws, bias, grads = _skip_case(8, 5, 3)
     doubles = tuple(t.double() for t in _skip_case(8, 7, 2))
-    asleep, one = (xs, ws, bias - 100, grads), _skip_case(8, 1, 5)
-    return [(x, w, b, grad), _skip_case(8, 6, 4), asleep, one, doubles]
+    cases = (x, w, b, x.flip(0)), (x, w, b - 100, x), _skip_case(8, 1, 5), doubles
+    return [*cases, _skip_case(8, 6, 4)]
 
 # %% ../../nbs/exercises/08_backward.ipynb #ef1186b1
 check_skip_gradients = Exercise(
     solve_skip_gradients,
     cases=_skip_cases,
     draw=lambda seed: _skip_case(seed, 5, 4),
-    run=_watch_skip,
+    parts={"of weights": 1, "of bias": 2, "of xb": 0},
     oracle=_skip_by_autograd,
     remarks={
         "backward": "PyTorch went back for you. Now by hand, line by line.",
         "autograd.grad": "PyTorch went back for you. Now by hand, line by line.",
     },
     mistakes={
-        ("grad + through", "through"): """xb has two ways to the outcome, and you have
-            gone back along one of them, through the layer.""",
-        ("grad + through @ weights.T", "grad"): """xb has two ways to the outcome, and
-            you have gone back along one of them, the way around.""",
+        ("grad + through", "through"): "You have gone back through the layer only.",
+        ("grad + through @ weights.T", "grad"): "You have gone back around it only.",
         ("weights.T", "weights"): """For the gradient of xb, the weights must be turned;
             because they are square, no shape has warned you.""",
         ("grad * (xb @ weights + bias > 0)", "grad"): """The ReLU lets everything back.
@@ -178,11 +152,8 @@ check_skip_gradients = Exercise(
         ("sum(0)", "mean(0)"): """The gradient of bias is a mean over the images. Where
             a number is used several times, the gradients are added up.""",
     },
-    hints=[
-        """Forwards first: sums = xb @ weights + bias, then the ReLU, then + xb. Now go
-        back, line by line, as in two_layer_gradients.""",
-        "xb is used twice. What comes back along each way, and where ways meet?",
-    ],
+    nudge="Write it forwards, line by line. Then back, as in two_layer_gradients.",
+    hint="xb is used twice. What comes back along each way, and where ways meet?",
     why="""To xb there are two ways, so two gradients are added: what came through the
         layer, and grad itself, which comes back along the skip as it is. Fifty such
         layers, all asleep, pass on all of it; without a skip, nothing.""",

@@ -25,28 +25,19 @@ check_rows_left = Prediction(
     solve_rows_left,
     mistakes={
         (14, 7, 4): "So it is with the padding. It was forgotten.",
-        (
-            26,
-            24,
-            22,
-        ): "So it would be with a stride of 1. Here the window moves by two.",
-        Mistake((26, 13, 6), lambda guess, truth: guess[0] == 26): """That is a
-            stride of 1. The first convolution, too, moves its window by two.""",
+        (26, 24, 22): "So it is with a stride of 1. Here the window moves by two.",
+        Mistake((26, 13, 6), lambda guess, truth: guess[0] == 26): """That is a stride
+            of 1. The first convolution, too, moves its window by two.""",
         Mistake((28, 14, 7), lambda guess, truth: guess[0] == 28): """The first number
             should be how many rows there are after the first convolution.""",
-        (12, 4, 0): """You count the steps of the window. It also stands at the place
-            where it begins: one more.""",
+        (12, 4, 0): "You count the steps. The window also stands where it begins.",
         Mistake((13.5, 6.25, 2.625), lambda guess, _: guess[0] % 1): """The window
             cannot take half a step at the end: what is left over is lost.""",
     },
-    hints=[
-        """28 − 3 is 25: the window can be pushed on by 25 rows, in steps of two. How
-        many whole steps are that? Plus the place where it began.""",
-        "What comes out is the n of the next convolution.",
-    ],
+    nudge="28 − 3 is 25: so far the window can be pushed on. How many steps of two?",
+    hint="What comes out is the n of the next convolution.",
     why="""(28 − 3) / 2 rounded down is 12, plus 1 is 13; (13 − 3) / 2 is 5, plus 1 is
-        6; (6 − 3) / 2 rounded down is 1, plus 1 is 2. The fourth convolution refuses:
-        the forgotten padding costs two of the five layers.""",
+        6; (6 − 3) / 2 rounded down is 1, plus 1 is 2. A fourth one would not fit.""",
 )
 
 # %% ../../nbs/exercises/10_convolutions.ipynb #251a470c
@@ -93,9 +84,7 @@ check_convolve_dilated = Exercise(
     cases=_dilation_cases,
     draw=lambda seed: _dilation_case(seed, 11, 9, 3, 2, 1),
     oracle=_by_torch,
-    remarks={
-        "conv2d": "PyTorch's own? Now without it: which larger kernel does the same?",
-    },
+    remarks={"conv2d": "PyTorch's own? Which larger kernel does the same?"},
     mistakes={
         ("(image, apart", "(image, kernel"): "The weights still lie side by side.",
         ("image, apart", "image, kernel, dilation"): """That is a stride: the kernel
@@ -105,18 +94,13 @@ check_convolve_dilated = Exercise(
         Mistake(("(len(kernel) - 1) + 1", "len(kernel)"), _wrong_size): """The
             pulled-apart kernel has the wrong size: count the pixels from its first
             weight to its last. There is no gap after that.""",
-        ("] = kernel", "] = kernel.flip(0, 1)"): """The kernel has been given half a
-            turn, as mathematicians do. Ours is not turned.""",
+        ("] = kernel", "] = kernel.flip(0, 1)"): "The kernel is given half a turn.",
     },
-    hints=[
-        """There is no need for new loops: which larger kernel, with zeros in it, does
-        the same as the nine weights pulled apart?""",
-        """A slice with a step, such as table[::3, ::3], takes every third row and
+    nudge="Which larger kernel, with zeros in it, does the same without new loops?",
+    hint="""A slice with a step, such as table[::3, ::3], takes every third row and
         column. It can stand on the left of an equals sign too.""",
-    ],
     why="""A kernel with zeros in it is a kernel like any other, so convolve can do the
-        rest. Layers with dilations of 1, 2, 4, 8, … see about twice as far with each
-        layer, and lose no place.""",
+        rest. Layers with dilations of 1, 2, 4, 8, … see ever twice as far.""",
 )
 
 # %% ../../nbs/exercises/10_convolutions.ipynb #ecdc5a24
@@ -179,15 +163,13 @@ check_find_corner = Exercise(
         (_paper(9, 7, (0, 0, 3, 3)),),
         (_paper(16, 11, (12, 0, 4, 6), across=3, down=9),),
         (_paper(10, 10, (0, 6, 10, 4), down=2),),
-        (_paper(28, 28, (9, 4, 3, 15), across=22),),
     ],
     draw=_drawn_paper,
     run=_watch_corner,
     oracle=_first_of_block,
     mistakes={
         Mistake(lambda image: 0, lambda came, _: isinstance(came, int)): """argmax
-            counts through the whole table, row after row. Which row, and which column
-            of it, is that?""",
+            counts row after row. Which row, and which column of it, is that?""",
         ("answers.shape[1]", "len(image)"): """argmax counts row after row, and each row
             is as long as there are columns. The image need not be square.""",
         (", padding=1", "", "answers.shape[1]", "image.shape[1]"): """Without padding,
@@ -197,23 +179,19 @@ check_find_corner = Exercise(
         (".shape[1])", ".shape[1])[::-1]"): "Row and column have changed places.",
         ("[[-1.0, -1, -1], [-1, 1, 1], [-1, 1, 1]]", "[[1.0] * 3] * 3"): """That kernel
             answers to ink. A corner has paper on two sides: which weights there?""",
-        ("image, kernel", "image, kernel.rot90(2)"): """That is the lower right corner:
-            the kernel has been given half a turn.""",
+        ("image, kernel", "image, kernel.rot90(2)"): "That is the lower right corner.",
         Mistake(("[-1, 1, 1], [-1, 1, 1]", "[-1, -1, -1], [-1, -1, 9]"), _one_off): """
             It is a pixel next to the corner. If it is one row and one column too few:
             was the padding forgotten? Else: the answer belongs to the pixel under the
             *centre* of the kernel.""",
         Mistake(("argmax", "argmin"), lambda came, _: type(came[0]) is int): """
-            Something answers louder than the corner, or its place is read off wrongly.
-            On small paper, zeros with a block of ones: what does your kernel answer at
-            the corner, along the edges, inside, and on a thin stroke?""",
+            Something answers louder than the corner. What does your kernel answer
+            there, along the edges, inside, and on a thin stroke?""",
     },
-    hints=[
-        """Lay the centre of the kernel on the corner itself. Which of the nine pixels
-        are ink then? Ink where there should be paper must cost something.""",
-        """A padding of 1 gives one answer for each pixel. argmax() tells where the
+    nudge="""Lay the centre of the kernel on the corner. Which of the nine pixels are
+        ink then? Ink where there should be paper must cost something.""",
+    hint="""A padding of 1 gives one answer for each pixel. argmax() tells where the
         largest is, counted through all rows; divmod makes row and column of it.""",
-    ],
     why="""With the centre on the corner, four pixels are ink and five are paper: the
         answer is 4, and no other place of the block has more than 2.""",
 )

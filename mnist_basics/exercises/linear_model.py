@@ -33,11 +33,8 @@ check_from_zero = Prediction(
         Mistake((0.6, 0.4), lambda guess, _: guess[0] != 0.5): """What does the sigmoid
             make of an output of 0? The loss compares that with the target, 1 or 0.""",
     },
-    hints=[
-        "What does a model whose weights and bias are 0 put out, whatever the image?",
-        "The sigmoid of that is as far from 1 as it is from 0.",
-        "For the accuracy: above 0 means 3. What does it say to all images, then?",
-    ],
+    nudge="What does it put out, whatever the image? And what is the sigmoid of that?",
+    hint="For the accuracy: above 0 means 3. What does it say to all images, then?",
     why="""All outputs are 0. The sigmoid makes 0.5 of each, which is 0.5 away from the
         target, be it 1 or 0. And 0 is not above 0, so that everything is called a 7:
         right for 40 of 100. (It learns from there: the gradients are not 0.)""",
@@ -93,10 +90,8 @@ check_validation_loss = Exercise(
         (" * len(xb)", ""): """Each batch gives a mean, divided once already. It stands
             for as many images as the batch has.""",
         ("total +=", "total =", "count +=", "count ="): "That is the last batch only.",
-        ("    return", "            return"): """That is the first batch only: does the
-            return stand in the loop?""",
-        ("model(xb), yb", "yb, model(xb)"): """Predictions and targets come to loss_func
-            in the wrong order.""",
+        ("    return", "            return"): "First batch only: a return in the loop?",
+        ("model(xb), yb", "yb, model(xb)"): "Wrong order: predictions come first.",
         Mistake(("/ count", ""), lambda came, due: came["loss"] > 2 * due["loss"]): """
             That is too large for a mean: a sum, or not divided by the images.""",
         ("no_grad", "enable_grad"): """The loss is right. But PyTorch keeps track for a
@@ -106,15 +101,11 @@ check_validation_loss = Exercise(
         ("total,", "torch.set_grad_enabled(False); total,"): """The loss is right. But
             gradients are switched off for good: under with, that ends with it.""",
     },
-    hints=[
-        "Look at validate_epoch above: it has the same trouble, and solves it.",
-        "A batch's mean times the number of its images is the sum over its images.",
-        """Two numbers grow in the loop: the sum and the number of images. The loop
-        stands under torch.no_grad(), and .item() makes a float of one number.""",
-    ],
-    why="""A mean over all images is the sum over all images divided by their number.
-        Each batch gives its sum, mean times length, so that a short batch counts for as
-        little as it should. The result is the same for every batch size.""",
+    nudge="Look at validate_epoch above: it has the same trouble, and solves it.",
+    hint="""A batch's mean times the number of its images is the sum over its images.
+        Two numbers grow in the loop, which stands under torch.no_grad().""",
+    why="""Each batch gives its sum, mean times length, so that a short batch counts for
+        as little as it should: the result is the same for every batch size.""",
 )
 
 # %% ../../nbs/exercises/05_linear_model.ipynb #18e6ad1f
@@ -171,13 +162,10 @@ check_accuracy_when_sure = Exercise(
         (" | (says_7 & (targets == 0))", "", " | says_7", ""): """It never says 7. An
             output far below 0 is a sure answer too.""",
     },
-    hints=[
-        "First the sigmoid, then the shape: flatten() makes [N] of [N, 1].",
-        """Make one tensor of True and False for 'says 3', one for 'says 7'. For tensors
-        & means and, | means or, with brackets around each comparison.""",
-        """Right is 'says 3, and is one' or 'says 7, and is one'. Divide how many are
-        right by how many get an answer.""",
-    ],
+    nudge="""First the sigmoid, then the shape: flatten() makes [N] of [N, 1]. Then one
+        tensor of True and False for 'says 3', one for 'says 7'.""",
+    hint="""Right is 'says 3, and is one' or 'says 7, and is one', with & and |. Divide
+        how many are right by how many get an answer.""",
     why="""Four comparisons, joined by & and |; a sum of True and False counts. The
         surer it has to be, the fewer answers it gives, and as a rule the more of them
         are right. (Without a sigmoid the threshold is log(sure / (1 − sure)).)""",

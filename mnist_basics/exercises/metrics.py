@@ -28,14 +28,10 @@ check_perfect = Prediction(
         0.5: "That would be so with as many 3s as 7s.",
         0.01: "Each meets its own target only? Others happen to be equal to it.",
     },
-    hints=[
-        "Write the shapes one above the other, flush right: how many comparisons?",
-        """A table of 100 by 100: in which of its places does a 3 meet a 3, and in
-        which a 7 a 7?""",
-    ],
-    why="""The comparison is a table of 100 by 100. In 60 · 60 of its places a 3 meets
-        a 3, in 40 · 40 a 7 a 7: together 5,200 of 10,000. With half of each it would be
-        exactly 0.5, whatever the model says.""",
+    nudge="Write the shapes one above the other, flush right: how many comparisons?",
+    hint="In how many of the table's places does a 3 meet a 3, or a 7 a 7?",
+    why="""The comparison is a table of 100 by 100. In 60 · 60 of its places a 3 meets a
+        3, in 40 · 40 a 7 a 7: together 5,200 of 10,000.""",
 )
 
 # %% ../../nbs/exercises/03_metrics.ipynb #c1f06919
@@ -78,9 +74,7 @@ check_class_accuracies = Exercise(
     cases=_class_cases,
     draw=lambda seed: _guessed(60, [2, 3, 5, 7], seed),
     oracle=_class_by_class,
-    remarks={
-        "loop": "Now without a loop: broadcasting can ask for all classes at once."
-    },
+    remarks={"loop": "Now without a loop: broadcasting asks for all classes at once."},
     mistakes={
         ("(1) / belongs.sum(1)", "(0) / belongs.sum(0)"): """The sum is taken over the
             wrong axis, the classes: that leaves one number for each image.""",
@@ -90,25 +84,21 @@ check_class_accuracies = Exercise(
             the class was predicted: a useful figure (precision), but not this one.""",
         (" / belongs.sum(1)", ""): """Those are numbers of right answers. They are still
             to be divided by how many images each class has.""",
-        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """
-            Images and classes are laid side by side, as if there were equally many of
-            them. Each class should meet every image: which shapes make a table?""",
+        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """Images
+            and classes are laid side by side, as if there were equally many of them.
+            Each class should meet every image: which shapes make a table?""",
         Mistake(("&", "and"), lambda came, _: "ambiguous" in str(came)): """Python wants
-            a single True or False for and, or and if. (It binds & more tightly than ==,
-            so that brackets may be missing.)""",
+            a single True or False for and, or and if. (Or are brackets missing?)""",
         lambda p, t, c: ((t == c[:, None]) == (p == c[:, None])).float().mean(1): """
             Images of other classes are counted as well: a 7 that is not called a 3 is
             not a right answer among the 3s.""",
     },
-    hints=[
-        """Make a table of True and False, a row for each class and a column for each
+    nudge="""Make a table of True and False, a row for each class and a column for each
         image: does it belong to the class? For that, classes must become a column.""",
-        """A second comparison says which images were predicted rightly. Join the two
+    hint="""A second comparison says which images were predicted rightly. Join the two
         with &, count along the images, and divide by how many the class has.""",
-    ],
-    why="""The column of classes against the row of targets makes a table [C, N] that
-        says what belongs where; & with the right answers, [N], is broadcast over its
-        rows. The mean of the result is the balanced accuracy.""",
+    why="""The column of classes against the row of targets makes a table [C, N]; & with
+        the right answers goes over its rows. The mean is the balanced accuracy.""",
 )
 
 # %% ../../nbs/exercises/03_metrics.ipynb #eb8c85fa
@@ -154,20 +144,17 @@ check_exam = Exercise(
         ('"train", one', '"valid", one', '"train", other', '"valid", other'): """The
             mean images are made from the validation set, and then the exam is held with
             it. That is to hand out the questions beforehand.""",
-        ("cat(right)", "stack([answers.float().mean() for answers in right])"): """
-            That is the mean of two accuracies, the balanced one. There are not equally
-            many of the two digits, and here every image should count alike.""",
+        ("cat(right)", "stack([answers.float().mean() for answers in right])"): """That
+            is the mean of two accuracies, the balanced one. There are not equally many
+            of the two digits, and here every image should count alike.""",
         ("(other, mean_other, mean_one)", "(other, mean_one, mean_other)"): """That is
             how often the answer was the first digit. Is that right for the other?""",
         ("<", ">"): """That is the share of wrong answers: either they are counted, or
             the larger distance wins.""",
     },
-    hints=[
-        "From which set did the practice exam of this notebook come?",
-        """Two mean images, and for each digit its validation images: the answer is
-        right where the distance to the image's own mean is the smaller one.""",
-        "torch.cat puts two tensors together, so that every image counts once.",
-    ],
+    nudge="From which set did the practice exam of this notebook come?",
+    hint="""For each digit's validation images: the answer is right where the distance
+        to their own mean is the smaller one. torch.cat puts two tensors together.""",
     why="""The mean images come from the training set, the questions from the validation
         set. Joining all answers before taking the mean counts every image once.""",
 )

@@ -25,24 +25,20 @@ def solve_swing() -> list[float]:
 check_swing = Prediction(
     solve_swing,
     mistakes={
-        (0, 0, 0, 0): """So plain descent would go, and stay. A ball comes to the lowest
-            place with a velocity.""",
+        (8, 0, -4, -2): "There each step begins. Where is it *after* each?",
+        (8, 4, -2, -3): "Those are the velocities. Where do they lead?",
+        (0, 0, 0, 0): "So plain descent would go. A ball arrives with a velocity.",
         (0, -4, -6, -7): """From the second step on you let it roll on by itself. But on
             the other side the slope goes up again, and is felt.""",
-        (4, 0, -2, -2): """That is a running mean of the gradients, as Adam keeps it. To
-            the ball's velocity the whole gradient is added.""",
+        (4, 0, -2, -2): "A running mean, as Adam's. All of the gradient is added.",
         Mistake((16, 40, 92, 210), lambda guess, _: guess[0] == 16): """The first step
             leads uphill. A step goes against the velocity.""",
     },
-    hints=[
-        """Make a table with three columns: gradient, velocity, place. The gradient is
-        the place before the step.""",
-        """The second row: the gradient is 0, as the ball stands at the lowest place.
+    nudge="Make a table: gradient (the place before the step), velocity, place.",
+    hint="""The second row: the gradient is 0, as the ball stands at the lowest place.
         What has the velocity kept of its 8?""",
-    ],
-    why="""The velocities are 8, 4, -2 and -3: half of the one before, and the gradient
-        where the ball is. It runs past the lowest place, is slowed down, and comes
-        back: a swing that dies away.""",
+    why="""The velocities are 8, 4, −2 and −3: half of the one before, and the gradient
+        where the ball is. It runs past the lowest place, and swings back.""",
 )
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #3deb2265
@@ -56,14 +52,6 @@ def solve_look_ahead(
     "One step of a ball that looks ahead."
     velocity = momentum * velocity + gradient
     return place - lr * (gradient + momentum * velocity), velocity
-
-
-def _two_parts(look_ahead, place, gradient, velocity, lr, momentum):
-    "What comes back, by name."
-    parts = look_ahead(place, gradient, velocity, lr, momentum)
-    if not isinstance(parts, (tuple, list)) or len(parts) != 2:
-        return parts
-    return {"the next velocity": parts[1], "the next place": parts[0]}
 
 
 def _by_nesterov(place, gradient, velocity, lr, momentum):
@@ -83,37 +71,26 @@ def _three(seed, shape=(3, 2), *rates):
 # %% ../../nbs/exercises/09_optimizers.ipynb #ae1739e3
 check_look_ahead = Exercise(
     solve_look_ahead,
-    cases=lambda: [
-        (*torch.tensor([[1.0], [2.0], [4.0]]).unbind(), 0.1, 0.5),
-        _three(6),
-        _three(7, (2, 1, 5), 0.3, 0.25),
-    ],
+    cases=lambda: [(*torch.ones(3, 1), 0.1, 0.5), _three(6), _three(7, (5,), 0.3, 0.2)],
     draw=_three,
-    run=_two_parts,
+    parts={"the next velocity": 1, "the next place": 0},
     oracle=_by_nesterov,
     mistakes={
-        Mistake((", velocity\n", "\n"), lambda came, _: torch.is_tensor(came)): """Two
-            tensors are asked for, the place and the velocity, with a comma.""",
         ("), velocity", "), (velocity - gradient) / momentum"): """The velocity that
             comes back is the old one.""",
-        ("momentum * velocity + gradient", "velocity + gradient"): """The velocity keeps
-            all of itself. Only a share should be left, momentum times it.""",
+        ("momentum * velocity + g", "velocity + g"): "All of the velocity is kept.",
+        (" + gradient\n", " + lr * gradient\n"): "The rate belongs to the step only.",
         ("velocity + gradient", "velocity - lr * gradient"): """The velocity has the
-            rate and the minus in it. Many books write it so; here both come in only
-            with the step, as in PyTorch.""",
+            rate and the minus in it. Here, as in PyTorch, they come with the step.""",
         ("gradient + momentum * velocity)", "velocity)"): """That is the momentum that
             you know: it steps along the new velocity. Here the new one is multiplied by
             the momentum once more, and the gradient added.""",
         ("place - lr", "place + lr"): "The step goes uphill, along the gradient.",
     },
-    hints=[
-        "The first line is that of the ball in the lesson: it makes the new velocity.",
-        """The second line steps. Along what? The task says it; and the velocity in it
-        is the new one.""",
-    ],
+    nudge="The first line is that of the ball in the lesson: the new velocity.",
+    hint="The second line steps. The velocity in it is the new one.",
     why="""The ball will be carried on by momentum · velocity anyway. Yurii Nesterov's
-        idea (1983) is to feel the slope where that leads to; `place` is that place
-        ahead. PyTorch has it as SGD(…, nesterov=True).""",
+        idea (1983): feel the slope where that leads to, and that is `place`.""",
 )
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #cd059be2
@@ -131,12 +108,12 @@ def solve_clip(
 
 
 def _watch_clip(clip, gradients, most):
-    "The gradients afterwards, and what was returned."
-    params = [torch.zeros(2 if g is None else g.shape) for g in gradients]
+    "What was returned, and the gradients and weights afterwards."
+    params = [torch.ones(2 if g is None else g.shape) for g in gradients]
     for param, gradient in zip(params, gradients):
         param.requires_grad_().grad = gradient
     length = clip(params, most)
-    return {"returned": length, "gradients": [p.grad for p in params]}
+    return {"length of all": length, "gradients": gradients, "weights": params}
 
 # %% ../../nbs/exercises/09_optimizers.ipynb #ba38dab0
 check_clip = Exercise(
@@ -144,10 +121,10 @@ check_clip = Exercise(
     cases=lambda: [
         ([torch.tensor([3.0, 4.0])], 1.0),
         ([torch.tensor([0.3, -0.4]), torch.tensor([1.2])], 2.0),
-        ([torch.tensor([[0.4, -2.0], [1.5, 0.1]]), torch.tensor([0.3, -2.0])], 0.5),
-        ([torch.tensor([[4.0, -20.0]]), None, torch.tensor([-3.0, 20.0])], 3.0),
+        ([torch.tensor([[4.0, -20.0]]), None, torch.tensor([-1.0, 2.0])], 3.0),
         ([torch.tensor([6.0]), torch.tensor([[-8.0, 0.0]])], 10.0),
     ],
+    draw=lambda seed: ([*_three(seed)[:3]], 3.0),
     run=_watch_clip,
     oracle=torch.nn.utils.clip_grad_norm_,
     remarks={"clip_grad_norm_": "It is PyTorch's own. Now once by hand?"},
@@ -155,22 +132,18 @@ check_clip = Exercise(
         Mistake((" if param.grad is not None", ""), lambda c, _: "Type'" in str(c)): """
             One of the parameters has no gradient, its .grad is None: leave it out.""",
         ("*= most / length", "= grad * most"): """The gradients are as long as before.
-            grad = grad * … makes a new tensor. Change the parameter's in place.""",
+            (grad = grad * … makes a new tensor. Change the parameter's in place.)""",
+        ("most / length\n", "most / length if grad.norm() > most else 1\n"): """A tensor
+            that is short by itself has been left alone. One factor for all.""",
         ("most / length", "min(1, most / grad.norm())"): """Each tensor is shortened for
             itself, so that the direction changes. One factor for all.""",
-        ("grad *= most / length", "grad.clamp_(-most, most)"): """Each number is cut off
-            for itself, so that the direction changes. One factor for all.""",
+        (" *= most / length", ".clamp_(-most, most)"): "One factor for all numbers.",
         ("length > most", "True"): """Gradients that were short enough have been made
             longer. A leash pulls in one direction only.""",
-        ("return length", "return length.clamp(max=most)"): """The gradients are right.
-            What is returned should be how long they were before.""",
     },
-    hints=[
-        """All numbers of all gradients are one long arrow. Its length is the root of
-        the sum of their squares.""",
-        """If it is longer than allowed, every number is multiplied by the same factor,
-        in place. Which factor makes an arrow of length 5 one of length 1?""",
-    ],
+    nudge="All gradients are one long arrow: its length is a root of a sum of squares.",
+    hint="""If it is too long, each number is multiplied by the same factor, in place.
+        Which factor makes an arrow of length 5 one of length 1?""",
     why="""One factor for all keeps the direction and shortens the step, so that one
         wild batch cannot throw the net far off. It is called gradient clipping.""",
 )
@@ -194,39 +167,28 @@ def _weighted_means(numbers, beta):
     weights = (beta ** (turn[:, None] - turn)).tril()
     return weights @ numbers / weights.sum(1)
 
-
-def _some_numbers(seed, n=6, beta=0.75):
-    "So many numbers around 3."
-    return 3 + torch.randn(n, generator=torch.Generator().manual_seed(seed)), beta
-
 # %% ../../nbs/exercises/09_optimizers.ipynb #e6f95070
 check_corrected_means = Exercise(
     solve_corrected_means,
-    cases=lambda: [
-        (torch.ones(4), 0.9),
-        _some_numbers(1),
-        (_some_numbers(2, 9)[0].double(), 0.5),
-        _some_numbers(3, 3, 0.0),
-    ],
-    draw=_some_numbers,
+    cases=lambda: [(torch.ones(4), 0.9), (torch.ones(2), 0), (_three(1, [6])[0], 0.75)],
+    draw=lambda seed: (_three(seed, [6])[0], 0.75),
     oracle=_weighted_means,
     mistakes={
         (" / (1 - beta**n)", ""): """The correction is left out: the first means still
             have much of the 0 in them with which they began.""",
         ("(1 - beta**n)", "(1 - beta)"): """It is always divided by the same number.
             That is right after one number; later less of the 0 is left.""",
-        ("enumerate(numbers, 1)", "enumerate(numbers)"): "n begins at 0, not at 1.",
+        ("enumerate(numbers, 1)", "enumerate(numbers)"): "Your n is too small by one.",
+        ("0.0, []", "numbers[0], []", " / (1 - beta**n)", ""): """So it does not begin
+            at 0, but the first number counts too much. Begin at 0, and correct.""",
         ("append(mean / ", "append(mean := mean / "): """The corrected mean is carried
             on, and corrected once more. Carry on the mean as it was.""",
         ("beta * mean + (1 - beta)", "(1 - beta) * mean + beta"): """The two shares have
             changed places: beta is what the mean keeps of itself.""",
     },
-    hints=[
-        """First the running mean alone, which begins at 0: in each round it keeps the
-        share beta of itself, and the number gets the rest.""",
-        """After n numbers, which share of the mean is still that 0? And which share
-        have the numbers? Divide by that one, and carry on the mean as it was.""",
-    ],
+    nudge="First the running mean alone: it begins at 0, and keeps beta of itself.",
+    hint="""After n numbers, which share of the mean is still that 0? And which share
+        have the numbers? Divide by that one.""",
     why="""The weights of the numbers add up to 1 minus what is left of the 0. Divided
         by that they add up to 1, and a mean of ones is 1 from the start.""",
 )
@@ -254,7 +216,7 @@ def _by_adamw(weights, mean, square, lr, decay):
     return param.detach()
 
 
-def _decay_case(*case):
+def _decaying(*case):
     "Weights, and means of gradients that are large and small."
     weights, mean, spread, *rates = _three(*case)
     return weights, mean, mean**2 + spread**2 + 0.01, *rates
@@ -262,30 +224,23 @@ def _decay_case(*case):
 # %% ../../nbs/exercises/09_optimizers.ipynb #9f4566cb
 check_decayed_step = Exercise(
     solve_decayed_step,
-    cases=lambda: [
-        (*torch.tensor([[2.0], [3.0], [4.0]]).unbind(), 0.1, 0.5),
-        _decay_case(1),
-        _decay_case(2, (2, 3), 0.5, 0.2),
-        _decay_case(3, (3,), 0.3, 0.0),
-    ],
-    draw=_decay_case,
+    cases=lambda: [(*torch.ones(3, 1) / 4, 0.1, 0.2), _decaying(1), _decaying(2, [4])],
+    draw=_decaying,
     oracle=_by_adamw,
     mistakes={
-        ("* (1 - lr * decay) - lr * mean", "- lr * (mean + decay * weights)"): """
-            The pull is divided by the root along with the gradient. That is L2
+        ("* (1 - lr * decay) - lr * mean", "- lr * (mean + decay * weights)"): """The
+            pull is divided by the root along with the gradient. That is L2
             regularisation. Decoupled, it acts on the weights themselves.""",
         ("(1 - lr * decay)", "(1 - decay)"): "The rate is missing from the pull.",
+        ("- lr * mean", "- mean"): "The rate is missing from Adam's step.",
+        ("- lr * mean", "+ lr * mean"): "The step goes uphill, along the gradient.",
+        ("square.sqrt()", "square"): "The root is missing.",
         (" * (1 - lr * decay)", ""): "Nothing pulls on the weights: there is no decay.",
         (" * (1 - lr * decay)", " - lr * decay"): """Each weight loses the same amount.
             It should lose a share of itself: a large one more than a small one.""",
-        ("- lr * mean", "- (1 - lr * decay) * lr * mean"): """The step of Adam is made
-            smaller, too. Only the weights are pulled: as they were before it.""",
     },
-    hints=[
-        "There are two terms. The step of Adam is one: it knows nothing of the decay.",
-        """The other is what the decay leaves of the weights. Which share of each is
-        taken off, and so which share is left?""",
-    ],
+    nudge="Two terms. The step of Adam is one, and knows nothing of the decay.",
+    hint="The other is what the decay leaves of the weights: which share of each?",
     why="""Decoupled means: the pull does not go through the division, and is as strong,
         in proportion, for a weight with large gradients as for one with small.""",
 )

@@ -33,13 +33,10 @@ check_growth = Prediction(
         Mistake((1, 1, 1), lambda guess, _: guess[0] <= 1): """They are distances, not
             shares: larger pixels lie farther apart.""",
     },
-    hints=[
-        "Take a single pixel with a difference of 1, and let it become 255.",
-        "What is the square of that difference, before and after? And its root?",
-    ],
-    why="""Each difference grows by 255, and so does the mean of their absolute values.
-        The squares grow by 255 · 255, and the root of them by 255 again. L1 and RMSE
-        are in the unit of the pixels; MSE is in that unit squared.""",
+    nudge="Take a single pixel with a difference of 1, and let it become 255.",
+    hint="What is the square of that difference, before and after? And its root?",
+    why="""Each difference grows by 255, each square by 255 · 255. L1 and RMSE are in
+        the unit of the pixels; MSE is in that unit squared.""",
 )
 
 # %% ../../nbs/exercises/02_pixel_similarity.ipynb #739a0129
@@ -73,8 +70,8 @@ check_spread = Exercise(
         Mistake(("2).mean(0)", "2).mean((1, 2))"), lambda came, _: came.ndim == 1): """
             The mean is taken over rows and columns, the wrong axes: that gives one
             number for each image. Which axis counts the images?""",
-        Mistake(("2).mean(0)", "2).mean()"), lambda came, _: came.ndim == 0): """
-            That is a single number: the mean is taken over all axes at once.""",
+        Mistake(("2).mean(0)", "2).mean()"), lambda came, _: came.ndim == 0): """That is
+            a single number: the mean is taken over all axes at once.""",
         (".sqrt()", ""): "Those are mean squares, as in MSE. The root is missing.",
         ("(differences**2).mean(0).sqrt()", "differences.abs().mean(0)"): """Those are
             mean absolute differences, as in L1. Here it is squares, and a root.""",
@@ -84,14 +81,10 @@ check_spread = Exercise(
             the mean cancel out: about 0 is left everywhere.""",
         lambda images: images.std(0): "Nearly! This divides by N − 1, a mean by N.",
     },
-    hints=[
-        "Broadcasting subtracts the mean image, images.mean(0), from every image.",
-        """What is left is the RMSE from above, but with a mean over one axis: after it,
-        rows and columns must be left. So which axis goes away?""",
-    ],
-    why="""It is the RMSE between the images and their mean, over axis 0 only: every
-        pixel keeps a number of its own. For the 3s it is darkest along the edges of the
-        stroke, where people differ, and white where nobody ever writes.""",
+    nudge="Broadcasting subtracts the mean image, images.mean(0), from every image.",
+    hint="What is left is an RMSE over one axis. Rows and columns must remain.",
+    why="""It is the RMSE between the images and their mean, over axis 0 only. For the
+        3s it is darkest along the edges of the stroke, where people differ.""",
 )
 
 # %% ../../nbs/exercises/02_pixel_similarity.ipynb #d9110457
@@ -132,19 +125,15 @@ check_forgiving_distance = Exercise(
         ("amin", "amax"): "That is the largest of the distances: the worst position.",
         ("moved =", "moved = ideal ="): """Each time it is moved on from where the last
             one had ended. Begin with the ideal image itself each time.""",
-        Mistake(("amin", "min"), lambda came, _: isinstance(came, tuple)): """
-            Along an axis, min returns two things: the smallest values, which are asked
-            for, and where they stand.""",
+        Mistake(("amin", "min"), lambda came, _: isinstance(came, tuple)): """Along an
+            axis, min returns two things: the smallest values, and where.""",
         Mistake(("torch.stack", "min"), lambda came, _: "ambiguous" in str(came)): """
             Python's own min, and if with a <, want one number against another. These
             are tensors, and each image may have another best position.""",
     },
-    hints=[
-        "A loop over the positions: how many are there for a reach of 2?",
-        """For each position, mnist_distance(images, moved) is a tensor of shape [N].
-        Collect them in a list and stack them: [positions, N].""",
-        "The smallest along an axis is amin; the axis of the positions should go.",
-    ],
+    nudge="A loop over the positions: how many are there for a reach of 2?",
+    hint="""For each position, mnist_distance(images, moved) is a tensor of shape [N].
+        Stack them to [positions, N]; the smallest along an axis is amin.""",
     why="""Stacked, the distances have the shape [positions, N], and amin(0) keeps the
         best position for each image. Does it help? Try it with the validation images:
         the wrong ideal image is forgiven just as much. (See convolutions, 10.)""",

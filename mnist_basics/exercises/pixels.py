@@ -23,18 +23,15 @@ check_halfway = Prediction(
         150: """That is what we wanted. But the sum comes first, and has to be kept
             somewhere before it is halved.""",
         44: "That is what the sum has become. It is still to be halved.",
-        Mistake(127, lambda guess, _: 127 <= guess <= 128 or guess == 255): """
-            You let the sum stop at 255, as if there were a wall. There is none.""",
+        Mistake(127, lambda guess, _: 127 <= guess <= 128 or guess == 255): """You let
+            the sum stop at 255, as if there were a wall. There is none.""",
         Mistake(300, lambda guess, _: not 0 <= guess <= 255): """A uint8 has room for 0
             to 255, and no sign: the u is for unsigned.""",
     },
-    hints=[
-        "The sum comes first. Has a uint8 room for it?",
-        "Look again at what became of 200 + 100 above; then divide by 2.",
-    ],
-    why="""200 + 100 is 300, and a uint8 has room for 0 to 255 only, so that
-        300 − 256 = 44 is left of it. Half of that is 22: two grey images have given an
-        almost white one, and nobody said a word.""",
+    nudge="The sum comes first. Has a uint8 room for it?",
+    hint="Look again at what became of 200 + 100 above; then divide by 2.",
+    why="""200 + 100 is 300, of which 300 − 256 = 44 is left in a uint8. Half of that is
+        22: two grey images have given an almost white one, without a word.""",
 )
 
 # %% ../../nbs/exercises/01_pixels.ipynb #a3dff15c
@@ -65,9 +62,7 @@ check_blend = Exercise(
     cases=_blend_cases,
     draw=_grey,
     oracle=lambda first, second: torch.stack([first, second]).double().mean(0).byte(),
-    remarks={
-        "loop": "Now without a loop: whole images can be added and halved at once."
-    },
+    remarks={"loop": "Now without a loop: add and halve whole images at once."},
     mistakes={
         ("first.int() + second.int()", "first + second"): """The sum ran over: it is
             worked out in uint8, which has no room for more than 255.""",
@@ -75,18 +70,13 @@ check_blend = Exercise(
             there are no negative numbers in uint8, so that 100 − 200 becomes 156.""",
         lambda first, second: first // 2 + second // 2: """Each image is halved and
             rounded down on its own, so that two odd pixels lose half a step each.""",
-        ("total // 2", "(total / 2).round()"): """Half a grey step is rounded to the
-            nearest even number. It should be rounded down.""",
+        ("total // 2", "(total / 2).round()"): "Half a grey step is rounded to even.",
         ("total // 2", "(total + 1) // 2"): "Half a grey step is rounded up.",
     },
-    hints=[
-        "The trouble begins with the sum. Give it more room before you add.",
-        """first.int() has the same numbers, in a type with room for billions. At the
-        end, .to(torch.uint8) makes a uint8 of it again.""",
-    ],
+    nudge="The trouble begins with the sum. Give it more room before you add.",
+    hint="first.int() has room for billions; .to(torch.uint8) makes a uint8 again.",
     why="""int32 has room for the sum, // halves it and rounds down, and the result fits
-        into uint8 again. Going through float32 works too: its way back to uint8 cuts
-        the half off.""",
+        into uint8 again. (float32 works too: on the way back the half is cut off.)""",
 )
 
 # %% ../../nbs/exercises/01_pixels.ipynb #e6865a50
@@ -125,31 +115,22 @@ check_shift_right = Exercise(
         lambda image, by: image.roll(by, 1): """What leaves at the right comes in again
             at the left. It should be lost, and blank paper come in.""",
         lambda image, by: pad(image, (0, by))[:, by:]: "It goes to the left.",
-        lambda image, by: pad(image, (0, 0, by, 0))[: len(image)]: """
-            It goes down. Rows are counted along axis 0, columns along axis 1.""",
+        lambda image, by: pad(image, (0, 0, by, 0))[: len(image)]: """It goes down. Rows
+            are counted along axis 0, columns along axis 1.""",
         (": image.shape[1] - by", "by:"): """Nothing moves: only the left is made blank.
             Which columns of the old image should stand in column by and after it?""",
-        lambda image, by: pad(
-            image[:, :-by], (by, 0)
-        ): """By 0 pixels, nothing is left: −0
-            is 0, so that :-by means 'up to column 0'.""",
         (": image.shape[1] - by", ":-by"): """That happens for by = 0: −0 is 0, so that
             :-by means 'up to column 0', and nothing is left.""",
-        Mistake(("[1] - by", "[1]"), lambda came, _: "must match" in str(came)): """
-            Left and right of the equals sign must be equally many columns. (Is there
-            a 28? The image here has 3 rows and 4 columns: use its shape.)""",
-        Mistake(("image[:", "image[9"), lambda came, _: "bounds" in str(came)): """
-            There is no such row or column: the image here has 3 rows and 4 columns. Use
-            its shape, since not all are 28 by 28.""",
+        Mistake(("[1] - by", "[1]"), lambda came, _: "must match" in str(came)): """Left
+            and right of the equals sign must be equally many columns. (Is there a 28?
+            The image here has 3 rows and 4 columns: use its shape.)""",
+        Mistake(("image[:", "image[9"), lambda came, _: "bounds" in str(came)): """There
+            is no such row or column: the image here has 3 rows and 4 columns. Use its
+            shape, since not all are 28 by 28.""",
     },
-    hints=[
-        "Begin with blank paper of the right size and type: torch.zeros_like(image).",
-        """Which columns get ink, and which columns of the old image does it come from?
+    nudge="Begin with blank paper of the right size and type: torch.zeros_like(image).",
+    hint="""Which columns get ink, and which columns of the old image does it come from?
         There must be equally many of both. Try it on paper: 4 columns, by = 1.""",
-        """The new ones are by: (in all rows). The old ones begin at 0, without the last
-        by of them. Counted from the front, by = 0 needs no special care.""",
-    ],
     why="""The old image is cut off at the right by as much as the new one leaves free
-        at the left. Counting from the front works for 0 as well; :-by would not, since
-        −0 is 0. torch.roll does the same with wrap-around.""",
+        at the left. Counting from the front works for 0 as well.""",
 )

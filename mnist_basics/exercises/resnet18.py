@@ -30,8 +30,7 @@ def solve_tenfold() -> list[float]:
 check_tenfold = Prediction(
     solve_tenfold,
     mistakes={
-        (10, 1): """The right two numbers, in the wrong order. Which of the modes looks
-            at the batch that is there?""",
+        (10, 1): "The right two, in the wrong order. Which mode looks at the batch?",
         (0.1, 10): """The second one is right. As to the first: yes, the variance grows
             by 100. But the layer does not divide by the variance.""",
         Mistake((10, 10), lambda guess, truth: abs(guess[1] - truth[1]) < 0.01): """The
@@ -39,12 +38,9 @@ check_tenfold = Prediction(
         Mistake((1, 1), lambda guess, truth: abs(guess[0] - truth[0]) < 0.01): """The
             first one is right. But evaluation mode does not look at this batch.""",
     },
-    hints=[
-        """When all weights of a convolution without a bias are ten times as large, what
-        becomes of its outputs?""",
-        """In training mode: what becomes of their mean and their standard deviation?
+    nudge="What becomes of the outputs, if all weights are ten times as large?",
+    hint="""In training mode: what becomes of their mean and their standard deviation?
         In evaluation mode there are only a mean of 0 and a variance of 1.""",
-    ],
     why="""In training mode outputs, mean and standard deviation are all ten times as
         large, and the ten cancels out. In evaluation mode a fresh layer subtracts 0 and
         divides by 1, and the ten comes through, until the averages have caught up.""",
@@ -67,14 +63,6 @@ def solve_batch_norm(
     return normalised, running_mean, running_variance
 
 
-def _three_parts(batch_norm, x, running_mean, running_variance, training):
-    "What comes back, by name."
-    parts = batch_norm(x, running_mean, running_variance, training)
-    if not isinstance(parts, (tuple, list)) or len(parts) != 3:
-        return parts
-    return dict(zip(("normalised", "running mean", "running variance"), parts))
-
-
 def _norm_case(seed, shape=(4, 3, 3, 4), scale=2.0, training=True):
     "Images and running averages of this size; from 1 on the last channel is blank."
     generator = torch.Generator().manual_seed(seed)
@@ -93,61 +81,40 @@ def _by_pytorch(x, running_mean, running_variance, training):
 check_batch_norm = Exercise(
     solve_batch_norm,
     cases=lambda: [
-        _norm_case(1, (4, 3, 5, 6), 3.0),
-        _norm_case(2, (4, 3, 5, 6), 3.0, False),
-        _norm_case(3, (6, 4, 4, 4)),
-        _norm_case(5, (8, 5, 3, 4), 0.01),
-        _norm_case(6, (8, 5, 3, 4), 0.01, False),
+        _norm_case(seed, shape, scale, training)
+        for shape, scale in (((4, 3, 5, 6), 3.0), ((8, 5, 3, 4), 0.01))
+        for seed, training in ((1, True), (2, False))
     ],
     draw=_norm_case,
-    run=_three_parts,
+    parts={"normalised": 0, "running mean": 1, "running variance": 2},
     oracle=_by_pytorch,
     remarks={"F.batch_norm": "It is PyTorch's own. Now once by hand?"},
     mistakes={
-        Mistake(
-            ("normalised, running_mean, ", ""), lambda c, _: torch.is_tensor(c)
-        ): """
-            Three are asked for: normalised numbers, running mean and variance.""",
-        Mistake(
-            (" - mean[:, None, None]", " - mean"), lambda c, _: "must" in str(c)
-        ): """
-            Broadcasting compares shapes from the right, and x ends in rows and columns.
-            One number for each channel, [C], needs two axes of length 1 behind it.""",
-        (
-            "    running_mean =",
-            "running_mean =",
-            "x.var((0, 2, 3))\n",
-            "variance\n",
-        ): """
-            The running averages move in evaluation mode, too. An exam must not change
-            the model.""",
+        Mistake(("- mean[:, None, None]", "- mean"), lambda c, _: "must" in str(c)): """
+            Broadcasting compares shapes from the right, and x ends in rows and columns:
+            one number for each channel, [C], needs two axes of length 1 behind it.""",
+        lambda *a: (solve_batch_norm(*a)[0], *solve_batch_norm(*a[:3], True)[1:]): """
+            The running averages move in evaluation mode, too. An exam must not.""",
         ("if training:", "if True:"): """In evaluation mode it still goes by the batch:
             then what the net says of an image depends on its neighbours.""",
         ("mean, variance = x", "_, _ = x", "0.1 * mean", "0.1 * x.mean((0, 2, 3))"): """
-            In training mode it goes by the running averages. It should go by the batch
-            that is there; the averages are for later.""",
-        (").sqrt()", ")"): """It divides by the variance. The standard deviation is its
-            root.""",
-        (
-            ", correction=0",
-            "",
-        ): """In training mode, the variance is divided by N − 1, as
-            var and std do by themselves. To normalise, it should be divided by N.""",
+            In training mode it goes by the running averages, and not by the batch.""",
+        (").sqrt()", ")"): "It divides by the variance. Its root is asked for.",
+        (", correction=0", ""): """To normalise, the variance is divided by N, and not
+            by N − 1, as var and std do by themselves.""",
         (" + 1e-5", ""): "eps is missing: a blank channel would be divided by 0.",
         ("0.9 * running_mean + 0.1 * mean", "0.1 * running_mean + 0.9 * mean"): """The
             shares have changed places: nine tenths come from this one batch.""",
         ("0.1 * x.var((0, 2, 3))", "0.1 * variance"): """All is right but the running
             variance. Which of the two variances goes into it?""",
     },
-    hints=[
-        """Which mean and which variance are used depends on the mode. In training mode
-        there are two variances. All are taken over the axes 0, 2 and 3.""",
-        """To line up with x, what is [C] becomes [C, 1, 1]. The running averages change
-        inside the if only; += would change what you were given.""",
-    ],
+    nudge="""Which mean and which variance are used depends on the mode. In training
+        mode there are two variances. All are taken over the axes 0, 2 and 3.""",
+    hint="""To line up with x, what is [C] becomes [C, 1, 1]. The running averages
+        change inside the if only; += would change what you were given.""",
     why="""In training mode the averages are only written, in evaluation mode only read.
-        N − 1 makes up for the fact that numbers lie a little closer to their own mean
-        than to the true one; with thousands of them nobody could notice.""",
+        N − 1 makes up for the numbers being closer to their own mean than to the
+        true.""",
 )
 
 # %% ../../nbs/exercises/11_resnet18.ipynb #d79e61a3
@@ -213,16 +180,12 @@ check_bottleneck = Exercise(
     mistakes={
         Mistake((", shortcut\n", "\n"), lambda c, _: isinstance(c, nn.Module)): """Two
             are asked for: the path and the shortcut, not yet put together.""",
-        Mistake((", shortcut\n", ", None\n"), lambda came, _: came[1] is None): """
-            Even "nothing to be done" should be a layer here. The task names it.""",
-        (", padding=1", ""): """The image gets smaller by 2 in the path: a kernel of 3×3
-            does that where nothing is laid around the image.""",
-        ("3, stride", "3, 1"): """The stride is nowhere in the path: the image keeps its
-            size where it should be halved.""",
-        (" or n_in != n_out", ""): """The shortcut passes its input on whenever the
-            stride is 1. But the channels can change even then.""",
-        ("stride != 1 or ", ""): """The shortcut passes its input on whenever the
-            channels stay the same. But the image can be halved even then.""",
+        Mistake((", shortcut\n", ", None\n"), lambda came, _: came[1] is None): """Even
+            "nothing to be done" should be a layer here. The task names it.""",
+        (", padding=1", ""): "The path makes the image smaller by 2: no padding?",
+        ("3, stride", "3, 1"): "The stride is nowhere in the path.",
+        (" or n_in != n_out", ""): "With a stride of 1 the channels can still change.",
+        ("stride != 1 or ", ""): "The image can be halved where the channels stay.",
         Mistake(
             ("padding=1, bias=False", "padding=1"),
             lambda c, truth: c["path's parameters"] > truth["path's parameters"],
@@ -233,12 +196,9 @@ check_bottleneck = Exercise(
         ("n_in, n_few, 1, ", "n_in, n_few, 1, stride, ", "3, stride", "3, 1"): """The
             first convolution has the stride: a 1×1 skips three of four places.""",
     },
-    hints=[
-        """On paper, a row for each convolution: the channels that go in and come out,
+    nudge="""On paper, a row for each convolution: the channels that go in and come out,
         the side of the kernel, stride and padding (in the middle only).""",
-        """The shortcut is in the __init__ of ResBlock, condition and all; n_out is four
-        times n_few here.""",
-    ],
+    hint="The shortcut is in the __init__ of ResBlock; n_out is four times n_few here.",
     why="""Per pair of channels a 3×3 has nine weights and a 1×1 one; so the 3×3 is put
         where the channels are few. This is the block of ResNet50, 101 and 152.""",
 )

@@ -31,13 +31,10 @@ check_after_seven = Prediction(
         Mistake(9, lambda guess, _: guess > 3): """A step goes against the gradient:
             where it is positive, to the left.""",
     },
-    hints=[
-        "The first step by hand: the gradient at 3 is 6, the step 1 · 6 to the left.",
-        "And now the second, from where you are: what is the gradient there?",
-    ],
-    why="""Each step is 2x long and leads from x to x − 2x = −x: to the same height on
-        the other side. So it goes to and fro for ever, and after an odd number of steps
-        you are at −3. With the rate of 1 bouncing ends and diverging begins.""",
+    nudge="The first step by hand: the gradient at 3 is 6, the step 1 · 6 to the left.",
+    hint="And now the second, from where you are: what is the gradient there?",
+    why="""Each step leads from x to x − 2x = −x: to the same height on the other side.
+        So it goes to and fro for ever, and after seven steps you are at −3.""",
 )
 
 # %% ../../nbs/exercises/04_sgd.ipynb #dd45fd2f
@@ -90,24 +87,19 @@ check_roll = Exercise(
         ("momentum * velocity + x", "velocity + momentum * x"): """The momentum belongs
             to the old velocity, and not to the gradient.""",
         ("momentum * velocity", "velocity"): "All of the velocity is kept.",
-        ("+ x.grad", "+ (1 - momentum) * x.grad"): """The gradient is multiplied by
-            1 − momentum, as some optimizers do it. Here it counts in full.""",
+        ("+ x.grad", "+ (1 - momentum) * x.grad"): """The gradient is multiplied by 1 −
+            momentum, as some optimizers do it. Here it counts in full.""",
         ("velocity = m", "x -= lr * velocity; velocity = m", "velocity\n", "0\n"): """
             The step comes before the velocity has changed: each gradient is late.""",
         ("    return", "        return"): "One step only: is the return in the loop?",
         Mistake(("no_grad", "enable_grad"), lambda came, _: "leaf" in str(came)): """
-            PyTorch wants to keep track of the step as well, for a gradient. Look how
-            the notebook did its steps by hand.""",
+            PyTorch wants to keep track of the step, too. How did the lesson do it?""",
         Mistake(("x -=", "x = x -"), _no_gradient): """x has no gradient. Was backward
             called? Or is x a new tensor by then, as x = x - … makes one?""",
     },
-    hints=[
-        "Begin with the steps by hand under 'Going downhill', and with start.clone().",
-        """Three things in each round: backward; velocity and place, under
+    nudge="Begin with the steps by hand under 'Going downhill', and a start.clone().",
+    hint="""Three things in each round: backward; velocity and then place, under
         torch.no_grad(); and then the gradient is cleared.""",
-        """A velocity that fits x is torch.zeros_like(x). In the loop, first the line
-        that changes the velocity, then the one that changes x.""",
-    ],
     why="""Along a steady slope the velocity grows up to 1 / (1 − momentum) times the
         gradient; where the gradient changes sign at every step, the changes cancel out:
         a ball is faster along a valley and calmer across it.""",
@@ -170,21 +162,16 @@ check_sweep = Exercise(
         ("return best", "return lowest"): "That is the lowest loss, not its rate.",
         ("loss =", "loss_after(rate); loss ="): """loss_after is called more than once
             for a rate, and each call is a whole training. Keep what it returns.""",
-        Mistake(("math.inf", "0"), _none_is_best): """No rate was ever the best one.
-            The lowest loss must begin with more than any that may come.""",
+        Mistake(("math.inf", "0"), _none_is_best): """No rate was ever the best one. The
+            lowest loss must begin with more than any that may come.""",
         Mistake(("4", "1"), lambda came, want: [] < came["tried"] < want["tried"]): """
             It stops too early: only more than four times the lowest is the wall.""",
-        Mistake(("break", "0"), lambda came, want: came["tried"] > want["tried"]): """
-            It goes on after more than four times the lowest, or after nan or inf.""",
+        Mistake(("break", "0"), lambda came, want: came["tried"] > want["tried"]): """It
+            goes on after more than four times the lowest, or after nan or inf.""",
     },
-    hints=[
-        """Keep two things from round to round: the lowest loss so far, and its rate.
-        What should the lowest be before the first trial? math.inf is a good friend.""",
-        "In each round: one trial; is it time to stop? Is it the lowest so far?",
-        """Two reasons to stop, joined with or. The one with four times is not enough:
-        try what math.nan > 8 gives.""",
-    ],
-    why="""The lowest loss begins at infinity, so that the first trial always becomes
-        the best one. math.isfinite catches inf and nan alike. fastai's learning rate
-        finder, too, stops at four times the lowest (smoothed) loss.""",
+    nudge="""Keep the lowest loss so far, and its rate. What should the lowest be before
+        the first trial? math.inf is a good friend.""",
+    hint="Two reasons to stop, joined with or. Try what math.nan > 8 gives.",
+    why="""With infinity as the lowest loss the first trial becomes the best. fastai's
+        learning rate finder, too, stops at four times the lowest (smoothed) loss.""",
 )

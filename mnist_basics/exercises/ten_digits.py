@@ -23,23 +23,16 @@ def solve_perfect_loss() -> float:
 check_perfect_loss = Prediction(
     solve_perfect_loss,
     mistakes={
-        0: """So it should be! But the loss takes the ten numbers for logits, and makes
-            probabilities of them, once more.""",
-        math.log(10): """That would be so if all ten were alike. A logit of 1 stands out
-            from nine of 0, if only by a little.""",
+        0: "So it should be! But the loss takes the ten for logits: a second softmax.",
+        math.log(10): "So it would be if all ten were alike. One stands out a little.",
         math.log(math.e + 9): """That is the logarithm of what the softmax divides by.
             What is above the fraction line counts too.""",
-        math.e / (math.e + 9): """That is the probability that the loss sees for the
-            right digit. Now the price of it.""",
-        math.log10((math.e + 9) / math.e): """Well thought, but with the logarithm to
-            the base 10. It should be the natural one.""",
+        math.e / (math.e + 9): "That is the right digit's probability. Its price?",
+        math.log10(1 + 9 / math.e): "Well thought! But the base is e, and not 10.",
     },
-    hints=[
-        """F.cross_entropy does a softmax of its own. What does it make of the ten
-        numbers 1, 0, 0, …? You need the exponential of 1, and that of 0.""",
-        """One of ten exponentials is e, and the others are 1 each. Which share has the
-        right digit in their sum? Then, as always, its negative natural logarithm.""",
-    ],
+    nudge="F.cross_entropy does a softmax of its own. What does it make of 1, 0, 0, …?",
+    hint="""One of ten exponentials is e, and the others are 1 each. Which share has the
+        right digit in their sum? Then its negative logarithm.""",
     why="""The second softmax leaves the right digit e / (e + 9), about 0.23. If a loss
         comes down from 2.30 and gets stuck above 1.46 while the accuracy is fine, look
         for a softmax too many.""",
@@ -79,52 +72,42 @@ check_smooth_cross_entropy = Exercise(
     solve_smooth_cross_entropy,
     cases=lambda: [
         (torch.tensor([[2.0, 1.0, -1.0], [0.0, 0.0, 3.0]]), torch.tensor([0, 2]), 0.2),
-        _digits(1, 10, 10, 0.1),
+        _digits(1, 30, 10, 0.1),
         _digits(2, 7, 2, 0.0),
-        _digits(3, 12, 5, 0.3, 3),
-        _digits(4, 8, 10, 0.1, 10, 1000),
+        _digits(3, 32, 5, 0.3, 3),
+        _digits(4, 40, 10, 0.1, 10, 1000),
     ],
     run=_loss_and_gradient,
     oracle=lambda x, y, share: F.cross_entropy(x, y, label_smoothing=share),
-    remarks={"F.cross_entropy": "It is PyTorch's own. Now once by hand?"},
+    remarks={"cross_entropy": "It is PyTorch's own. Now once by hand?"},
     mistakes={
-        ("/ n_out", "/ (n_out - 1) * (1 - F.one_hot(targets, n_out))"): """The share is
-            spread over the other positions only. The right one should get its part of
-            it back.""",
-        ("(1 - smoothing) * ", ""): """The share is spread, but nowhere taken away: what
-            is wanted of all positions together is more than 1.""",
-        (".log_softmax(1)", ".softmax(1).log_softmax(1)"): """The softmax is done twice:
-            the second one takes probabilities for logits.""",
-        ("log_softmax(1)", "softmax(1)"): """The probabilities are multiplied as they
-            are: their logarithm is missing.""",
+        ("+ smoothing", "+ (1 - F.one_hot(targets, n_out)) * smoothing"): """The right
+            position should get its part of the share, too: 0.91 and not 0.9.""",
+        ("(1 - smoothing) * ", ""): "The share is spread, but nowhere taken away.",
+        (" + smoothing / n_out", ""): "The share is taken away, but nobody gets it.",
+        (".log_softmax(1)", ".softmax(1).log_softmax(1)"): "The softmax is done twice.",
         ("log_softmax(1)", "log_softmax(0)"): """The softmax is along the wrong axis:
             over the images. The probabilities of one image should sum to 1.""",
-        ("return -", "return "): """The sign is wrong. A logarithm of a probability is
-            below 0, and the loss should be above.""",
-        (".sum(1).mean()", ".mean()"): """That is the mean over the whole table. It
-            should be the sum over the outputs, and the mean over the images.""",
+        Mistake(("return -", "return "), lambda came, _: came["loss"] < 0): """The loss
+            should be above 0. Has it its minus, and a logarithm of probabilities?""",
         Mistake(
-            ("log_softmax(1)", "softmax(1).log()"),
-            lambda came, _: not came["loss"].isfinite(),
-        ): """Not a number, or infinity. With large logits the softmax rounds a
-            probability to 0, and there is no logarithm of that. Above, we never wrote a
-            logarithm after a softmax.""",
-        Mistake(
-            ("targets, n_out)", "targets, 10)"), lambda c, _: "must " in str(c)
-        ): """
-            The shapes do not fit. Has the table of what is wanted as many columns as
-            the logits, even if there are not ten, or the last ones do not occur?""",
+            (".sum(1).mean()", ".mean()"),
+            lambda c, t: round(float(c["loss"] / t["loss"] * 6), 3) in (2, 4, 12),
+        ): "It should be the sum over the outputs, and the mean over the images.",
+        Mistake(("log_softmax(1)", "softmax(1).log()"), lambda _, t: t["loss"] > 9): """
+            With large logits the softmax rounds a probability to 0. There is no
+            logarithm of that, and a floor under it hides the loss. Above, we never
+            wrote a logarithm after a softmax.""",
+        Mistake(("targets, n_out", "targets, 10"), lambda c, _: "must " in str(c)): """
+            Has the table of what is wanted as many columns as the logits, even if there
+            are not ten, or the last ones do not occur?""",
         ("logits.log", "logits.detach().log"): """The loss is right, but no gradient
-            finds its way back from it. Has something been detached, or made into a new
-            tensor?""",
+            finds its way back from it: something is detached, or a new tensor.""",
     },
-    hints=[
-        """Make a table of what is wanted, [N, n_out], with F.one_hot. How do you get
+    nudge="""Make a table of what is wanted, [N, n_out], with F.one_hot. How do you get
         from there to 0.91 and 0.01, with a multiplication and an addition?""",
-        """Multiply it, place by place, with the logarithms of the probabilities: every
-        tensor has a log_softmax. Then sum along one axis, take the mean along the
-        other, and mind the sign.""",
-    ],
+    hint="""Multiply it with the logarithms of the probabilities (log_softmax). Then a
+        sum along one axis, and a mean along the other; mind the sign.""",
     why="""It is a mixture of two losses: 1 - smoothing of the usual one, and smoothing
         of one that wants every digit alike. The gradient is as simple as before: the
         probability minus what is wanted, divided by the number of images.""",
@@ -140,52 +123,40 @@ def solve_top_accuracy(
     guesses = outputs.topk(k, 1).indices
     return (guesses == targets[:, None]).any(1).float().mean()
 
-
-def _by_rank(outputs, targets, k):
-    "Counts how many outputs are larger than the right one."
-    right = outputs.gather(1, targets[:, None])
-    return ((outputs > right).sum(1) < k).float().mean()
-
 # %% ../../nbs/exercises/12_ten_digits.ipynb #e5871fa2
 check_top_accuracy = Exercise(
     solve_top_accuracy,
     cases=lambda: [
-        (torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4]]), torch.tensor([1, 2]), 2),
+        (torch.tensor([[1.0, 7, 2], [5, 1, 4], [6, 3, 2]]), torch.tensor([1, 2, 2]), 2),
         _digits(1, 50, 10, 2),
         _digits(2, 60, 10, 1),
         _digits(3, 4, 10, 4),
-        _digits(4, 30, 5, 4),
     ],
     draw=_digits,
-    oracle=_by_rank,
+    oracle=lambda x, y, k: ((x > x.gather(1, y[:, None])).sum(1) < k).float().mean(),
     remarks={"loop": "Now without a loop: broadcasting can ask all images at once."},
     mistakes={
         (".any(1).float()", ".float()"): """Every guess counts by itself, so that a hit
             is divided by k. An image is right as soon as one of its guesses is.""",
-        (".any(1)", ".any()"): """any looks at the whole table at once. It should look
-            at each row by itself.""",
-        (".any(1)", ".any(0)"): """any goes along the wrong axis: it asks of each rank
-            whether any image has its digit there.""",
-        ("topk(k, 1)", "topk(1, 1)"): """That is the accuracy with a single guess,
-            whatever k is.""",
-        (".indices", ".values"): """The largest outputs themselves are compared with the
-            targets. A target is a position.""",
-        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """
-            A table [N, k] of guesses stands against a row [N]. Broadcasting lines them
-            up from the right, but each target belongs to a whole row of the table.""",
-        Mistake((".indices", ""), lambda came, _: "'bool' object" in str(came)): """
-            The comparison gave a single True or False, since what topk returns is a
-            pair of tensors. Which of the two do you need?""",
+        (".any(1)", ".any()"): "Each image is to be compared with its own guesses.",
+        (".any(1)", ".any(0)"): "any goes along the wrong axis: down, not across.",
+        ("topk(k, 1)", "topk(1, 1)"): "That is a single guess, whatever k is.",
+        ("topk(k, 1)", "topk(k + 1, 1)"): "That is one guess too many.",
+        ("topk(k, 1)", "topk(k - 1, 1)"): "That is one guess too few.",
+        ("topk(k, 1)", "topk(k, 0)"): "Of each image the k largest are asked for.",
+        (".indices", ".values"): "Those are outputs. A target is a position.",
+        Mistake(("[:, None]", ""), lambda came, _: "must match" in str(came)): """A
+            table [N, k] of guesses stands against a row [N]. Broadcasting lines them up
+            from the right, but each target belongs to a whole row of the table.""",
+        Mistake((".indices", ""), lambda came, _: "'bool' object" in str(came)): """What
+            topk returns is a pair of tensors. Which of the two do you need?""",
     },
-    hints=[
-        """Which shape have the positions that topk gives, and which the targets? For a
-        comparison the targets have to become a column.""",
-        """The comparison gives a table [N, k]. An image is right if there is a True
+    nudge="""Which shape have the positions that topk gives, and which the targets? For
+        a comparison the targets have to become a column.""",
+    hint="""The comparison gives a table [N, k]. An image is right if there is a True
         anywhere in its row: tensors have any, with an axis, as they have sum.""",
-    ],
     why="""A column of targets, [N, 1], against the guesses, [N, k]: at most one in each
-        row is right. One can do without topk: the right digit is among the k largest if
-        fewer than k outputs are larger. (That is how the check counts.)""",
+        row is right. Without topk: fewer than k of the outputs are larger.""",
 )
 
 # %% ../../nbs/exercises/12_ten_digits.ipynb #47755e89
@@ -199,14 +170,6 @@ def solve_chosen_rate(
     rate = exam.float().mean()
     margin = 1.96 * (rate * (1 - rate) / len(exam)).sqrt()
     return rate, margin
-
-
-def _rate_and_margin(chosen_rate, wrong, held):
-    "What comes back, by name."
-    parts = chosen_rate(wrong, held)
-    if not isinstance(parts, (tuple, list)) or len(parts) != 2:
-        return parts
-    return {"the rate": parts[0], "the margin": parts[1]}
 
 
 def _counted(wrong, held):
@@ -226,9 +189,9 @@ def _recipes(seed, recipes=6, n=200):
 # %% ../../nbs/exercises/12_ten_digits.ipynb #6ef4af11
 check_chosen_rate = Exercise(
     solve_chosen_rate,
-    cases=lambda: [_recipes(9), _recipes(2, 20, 100), _recipes(4, 12, 400)],
+    cases=lambda: [_recipes(23, 2, 8), _recipes(3, 20, 100), _recipes(4, 12, 400)],
     draw=_recipes,
-    run=_rate_and_margin,
+    parts={"the rate": 0, "the margin": 1},
     oracle=_counted,
     mistakes={
         ("wrong[:, held]", "wrong[:, ~held]"): """The recipe is chosen by the images of
@@ -237,23 +200,26 @@ check_chosen_rate = Exercise(
             exam among them. Choose by those held out alone.""",
         ("best, ~held", "best, held"): """That is its rate on the images by which it was
             chosen: the luck of the choice is in it. Ask the others.""",
-        ("best, ~held", "best"): """The images that served for choosing are counted in
-            the rate. Ask the others alone.""",
+        (".argmin()", ".flip(0).argmin()", "wrong[best", "wrong[-1 - best"): """Of
+            equals, the first is asked for.""",
+        ("best, ~held", "best"): "Images that served for choosing count in the rate.",
         (" / len(exam)", ""): """The rate is right. The margin does not know how many
             images there are: with four times as many it should be half as wide.""",
+        (" / len(exam)).sqrt()", " * len(exam)).sqrt()"): """That is the margin of the
+            number of errors. Which is that of their share?""",
         (" / len(exam)).sqrt()", ").sqrt() / len(exam)"): """The rate is right. But the
             margin shrinks with the root of the number of images.""",
         ("1.96 * ", ""): """The rate is right, and that is its standard deviation: 68 of
             100 exams end within one of these. How many cover 95?""",
+        Mistake(
+            ("len(exam)", "len(held)"),
+            lambda c, t: [abs(c[k] - t[k]) > 1e-4 for k in t] == [False, True],
+        ): """The rate is right. In its margin, n is the number of images in the exam
+            (std divides by one less), and half the width is asked for.""",
     },
-    hints=[
-        """wrong[:, held] are the columns held out. Of the others, ~held, the chosen row
-        alone says how often it errs.""",
-        """For n images and a rate p, the number of errors has a standard deviation of
-        the root of n·p·(1 − p). The rate is that number divided by n: so what becomes
-        of its standard deviation?""",
-    ],
+    nudge="wrong[:, held] are the columns to choose by; ~held are the others.",
+    hint="""For n images and a rate p, the number of errors has a standard deviation of
+        the root of n·p·(1 − p). The rate is that number divided by n.""",
     why="""The luck of the choice lies in the images by which we chose, and in no
-        others. The standard deviation of the number of errors, divided by n, is the
-        root of p·(1 − p)/n, and 95 of 100 exams end within 1.96 of these.""",
+        others. The rate's standard deviation is the root of p·(1 − p)/n.""",
 )

@@ -40,16 +40,13 @@ check_awake = Prediction(
             gradient of the first layer comes through weights that are 0.""",
         0: """The output is the same for every image; but there are more 3s than 7s, so
             that a higher one for all would be better.""",
-        31: """The second layer, or all biases? Its weights learn from what the hidden
-            units say, and the first biases through these weights. What are they?""",
+        31: "Its weights learn from what the hidden units say. What do they say?",
         30: "What do the 30 hidden units say? What does a weight learn from that?",
         Mistake(23550, lambda guess, truth: guess in (23520, 23550)): """The first
             layer? On the way back to it, the gradient meets weights that are 0.""",
     },
-    hints=[
-        "What do the hidden units say, and what is the output, whatever the image?",
-        "There is a number in the net that is added to the output just as it is.",
-    ],
+    nudge="What do the hidden units say, and what is the output, whatever the image?",
+    hint="There is a number in the net that is added to the output just as it is.",
     why="""The hidden units say 0, so the weights that multiply them have a gradient of
         0, and as these are 0, nothing comes back to the first layer. Only the very last
         bias moves. That is why the weights of a net begin at random.""",
@@ -76,12 +73,11 @@ def _watch_leak(leaky_relu, x, slope):
 
 
 def _leak_cases():
-    "By hand; a table; many axes; no leak; all of it; and other numbers."
-    generator = torch.Generator().manual_seed(4)
-    shapes, slopes = [(3, 4), (2, 1, 5), 30, 4], [0.01, 0.25, 0.0, 1.0]
-    x = [torch.randn(shape, generator=generator) for shape in shapes]
+    "By hand; a table; many axes; no leak; all of it, and other numbers."
+    x = torch.randn(4, 2, 1, 5, generator=torch.Generator().manual_seed(4))
     hand = torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0])
-    return [(hand, 0.1), *zip([*x[:3], x[3].double()], slopes)]
+    x = x[0, :, 0], x[1], x[2], x[3].double()
+    return [(hand, 0.1), *zip(x, (0.01, 0.25, 0.0, 1.0))]
 
 
 def _no_trace(came, expected):
@@ -104,25 +100,20 @@ check_leaky_relu = Exercise(
     },
     mistakes={
         Mistake(("slope * x)", "slope * x.detach())"), _no_trace): """The values are
-            right, but not all of the gradient comes through. Numbers that are taken out
-            of a tensor (by detach, tolist or item), and all under torch.no_grad, leave
-            no trace by which backward could find its way back.""",
-        ("x, slope * x", "slope * x, x"): """The slope is on the wrong side: the
-            positive numbers are made smaller.""",
+            right, but not all of the gradient comes through. What detach, tolist or
+            item takes out of a tensor, or no_grad hides, leaves no way back.""",
+        ("x, slope * x", "slope * x, x"): "The slope is on the wrong side.",
         ("x, slope * x", "slope * x, slope * x"): "That is a line without a bend.",
         ("slope * x)", "0 * x)"): "Left of 0 everything is level. It does not leak.",
         ("slope * x)", "-slope * x)"): "Left of 0 it goes up again, like a V.",
         Mistake(("x, slope * x", "x - slope * x, 0 * x"), _level_left): """Left of 0 it
             is level, and right of 0 the numbers are not what they were. Did you add up
             two ReLUs? Inside the second one a minus is missing.""",
-        Mistake(("x >", "not x >"), lambda came, _: "ambiguous" in str(came)): """Some
-            numbers in x are above 0 and some below: there is no single answer for an
-            if. torch.where decides number by number.""",
+        Mistake(("x >", "not x >"), lambda came, _: "ambiguous" in str(came)): """An if
+            wants a single answer. torch.where decides number by number.""",
     },
-    hints=[
-        "There are two lines: y = x and y = slope · x. Which one holds where?",
-        "torch.where(condition, a, b) takes a where the condition is true, else b.",
-    ],
+    nudge="There are two lines: y = x and y = slope · x. Which one holds where?",
+    hint="torch.where(condition, a, b) takes a where the condition is true, else b.",
     why="""torch.where passes the gradient on to the side that was taken: 1 right of 0,
         slope left of it. F.relu(x) − slope · F.relu(−x) does the same.""",
 )
@@ -168,9 +159,8 @@ def _watch_net(net_through, places, heights):
 
 def _points(n, seed=9):
     generator = torch.Generator().manual_seed(seed + n)
-    steps = 2.0 ** torch.randint(-1, 2, (n,), generator=generator)
-    heights = torch.randint(-8, 9, (n,), generator=generator) / 4
-    return steps.cumsum(0) - 3, heights
+    steps, heights = torch.randint(1, 9, (2, n), generator=generator) / 4
+    return steps.cumsum(0) - 3, heights - 1
 
 # %% ../../nbs/exercises/07_two_layer_net.ipynb #52634e7d
 check_net_through = Exercise(
@@ -196,13 +186,9 @@ check_net_through = Exercise(
         ("/ places.diff()", "/ (places[1] - places[0])"): """All rises are divided by
             the first distance. The places are not evenly spaced.""",
     },
-    hints=[
-        "Begin with slope_changes and bent_line above. What do they do at the end?",
-        "All units multiply x by 1. A unit whose bend is at 3 has a bias of −3.",
-        """Write the slopes of all stretches in a row, the level ones included. The
+    nudge="All units multiply x by 1. A unit whose bend is at 3 has a bias of −3.",
+    hint="""Write the slopes of all stretches in a row, the level ones included. The
         second layer weighs each unit with the difference of two neighbours in it.""",
-    ],
-    why="""n points make n − 1 pieces, and two level stretches; so the slope changes n
-        times, once at each point, and there are n hidden units. b2 is the height where
-        all units are silent.""",
+    why="""n points make n − 1 pieces, and two level stretches: the slope changes n
+        times, so there are n hidden units. b2 is the height where all are silent.""",
 )

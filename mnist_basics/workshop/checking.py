@@ -12,6 +12,7 @@ import secrets
 import textwrap
 import traceback
 from functools import cache
+from itertools import permutations
 from typing import Callable, NamedTuple
 
 import torch
@@ -43,6 +44,13 @@ SAYS = {
     ),
     "no function": "This check wants the function itself: check_{name}({name})",
     "right": "{name} is right in all {count} cases. Well done!",
+    "parts": "{count} things are asked for, with commas between: {names}.",
+    "order": "All of it is there, but in another order than this: {names}.",
+    "kind": "What should come back: {asked}. What came is {came}.",
+    "no mean": (
+        "Trues and whole numbers have no mean here: make decimal numbers of them "
+        "first, with float()."
+    ),
     "right guess": "Yes, that is what happens. Well thought!",
     "wrong": "{name} is not right yet.",
     "wrong guess": "That is not what happens.",
@@ -160,7 +168,7 @@ class Check:
     The solution is called `solve_` and the reader's name for it; mistakes, each with
     what is said, are tried in their order; hints lead from a nudge to nearly there."""
 
-    def __init__(self, solve: Callable, mistakes: dict, hints: list, why: str):
+    def __init__(self, solve: Callable, mistakes: dict, hints: tuple, why: str):
         self.solve, self.hints, self.why = solve, hints, why
         self.name, self.hints_given = solve.__name__.removeprefix("solve_"), 0
         self.mistakes = [self._mistake(*pair) for pair in mistakes.items()]
@@ -220,17 +228,20 @@ class Exercise(Check):
         solve: Callable,
         cases: Callable,  # makes the list of cases, each time the same: tuples
         mistakes: dict,  # an edit (old, new), a function or a Mistake: what to say
-        hints: list[str],
+        nudge: str,  # the first hint
+        hint: str,  # the second one: nearly there
         why: str,
         oracle: Callable | None = None,  # gives the right results; default: `solve`
         run: Callable | None = None,  # from (attempt, *case); default: calls it
         seconds: float = 5.0,  # how long an attempt may take for each case
         draw: Callable | None = None,  # one more case, from a seed that is always new
         remarks: dict | None = None,  # "loop", or a name: said if a right one has it
+        parts: dict
+        | None = None,  # of a tuple: name and position, the weightiest first
     ):
-        super().__init__(solve, mistakes, hints, why)
+        super().__init__(solve, mistakes, (nudge, hint), why)
         self.cases, self.oracle, self.seconds = cases, oracle or solve, seconds
-        self.draw, self.remarks = draw, remarks or {}
+        self.draw, self.remarks, self.parts = draw, remarks or {}, parts or {}
         self.run = run or (lambda attempt, *case: attempt(*case))
         names = list(inspect.signature(run or solve).parameters)
         self.names = names[1:] if run else names
@@ -281,7 +292,38 @@ class Exercise(Check):
         for name, before, after in zip(self.names, case, given):
             if torch.is_tensor(before) and not same(after, before):
                 return Changed(name)
-        return result
+        return self._by_name(result)
+
+    def _by_name(self, result):
+        "A tuple as a dictionary of its parts, if it has as many as are asked for."
+        if self.parts and isinstance(result, dict):
+            return (result,)  # it looks like ours, but is not what was asked for
+        several = isinstance(result, (tuple, list)) and len(result) == len(self.parts)
+        return {key: result[i] for key, i in self.parts.items()} if several else result
+
+    def _other_parts(self, came, expected):
+        "What to say if the parts of a result are not all there, too many, or swapped."
+        if came is None or not isinstance(expected, dict):
+            return ""
+        names = ", ".join(sorted(self.parts, key=self.parts.get))
+        if not isinstance(came, dict) or came.keys() != expected.keys():
+            if names:
+                return self._say("parts", count=len(self.parts), names=names)
+            return self._say("kind", asked=self._asked(), came=kind_of(came))
+        orders = permutations(came.values()) if names else ()
+        swapped = any(same(list(o), list(expected.values())) for o in orders)
+        return self._say("order", names=names) if swapped else ""
+
+    def _asked(self):
+        "What the head of the function says of its result, in one line."
+        says = inspect.getsource(self.solve).partition("-> ")[2].partition("\n")[0]
+        return says.replace(":  # ", ", ").rstrip(":")
+
+    def _in_order(self, value):
+        "Named parts in the order in which they are asked for."
+        if not self.parts or not isinstance(value, dict):
+            return value
+        return {name: value[name] for name in sorted(value, key=self.parts.get)}
 
     def _is_it(self, mistake, cases, results, came, expected):
         "Has the attempt made this mistake?"
@@ -307,10 +349,13 @@ class Exercise(Check):
         if isinstance(came, BaseException):
             lines = [*self._stopped(came, attempt), _wrap(known), case]
         else:
-            about = _wrap(known or difference(came, expected))
+            about = _wrap(
+                known or self._other_parts(came, expected) or difference(came, expected)
+            )
             pair = {"expected": expected, "came": came}
             lines = [self._say("wrong"), about, case]
-            lines += [self._say(key, **{key: short(pair[key])}) for key in pair]
+            for key, value in pair.items():
+                lines.append(self._say(key, **{key: short(self._in_order(value))}))
             given |= pair
         lines.append(self._say("hint?"))
         return "\n".join(filter(None, lines)), pictures(given)
@@ -323,7 +368,9 @@ class Exercise(Check):
             says = self._say("too long", seconds=self.seconds)
             return [_wrap(says), *own_lines(error, attempt)]
         message = "".join(traceback.format_exception_only(error)).strip()
-        return [self._say("error"), *own_lines(error, attempt), message]
+        no_mean = "could not infer output dtype" in message
+        helps = [_wrap(self._say("no mean"))] if no_mean else []
+        return [self._say("error"), *own_lines(error, attempt), message, *helps]
 
 # %% ../../nbs/workshop/checking.ipynb #e8cbfa1e
 class Prediction(Check):
@@ -332,8 +379,8 @@ class Prediction(Check):
     The keys of `mistakes` are wrong guesses, or functions without parameters that make
     one; numbers may be off by `within`."""
 
-    def __init__(self, solve, mistakes, hints, why, within: float = 0.005):
-        super().__init__(solve, mistakes, hints, why)
+    def __init__(self, solve, mistakes, nudge, hint, why, within: float = 0.005):
+        super().__init__(solve, mistakes, (nudge, hint), why)
         self.within = within
 
     def _made(self, guess):

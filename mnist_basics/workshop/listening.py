@@ -71,20 +71,20 @@ class Recorder:
         self._losses = []  # those of this epoch, as they come
 
     def before_epoch(self, learn):
-        self._start, self._losses, self._sizes = time.perf_counter(), [], []
+        self._start, self._losses, self.sizes = time.perf_counter(), [], []
 
     def after_loss(self, learn):
         if not self._losses:
             checks.can_learn(learn.loss)
         self._losses.append(learn.loss.detach())
-        self._sizes.append(len(learn.xb))
+        self.sizes.append(len(learn.xb))
         self.lrs.append(learn.opt.param_groups[0]["lr"])
         if len(self._losses) % 50 == 1:  # seldom: on a graphics processor, it waits
             self._checked_losses(learn)
 
     def after_train(self, learn):
-        checks.some_came(sum(self._sizes), "train")
-        losses, sizes = self._checked_losses(learn), torch.tensor(self._sizes)
+        checks.some_came(sum(self.sizes), "train")
+        losses, sizes = self._checked_losses(learn), torch.tensor(self.sizes)
         self.train_loss = ((losses * sizes).sum() / sizes.sum()).item()
         self._seconds = time.perf_counter() - self._start
         self._put_down()

@@ -276,8 +276,10 @@ def _direction(guess, truth):
     "In which direction a number is off, and how far; the answer is not given away."
     if guess and math.isclose(guess, -truth, rel_tol=0.01):
         return "of the right size, but has the wrong sign"
+    if min(guess, truth) < 0:
+        return "too high" if guess > truth else "too low"
     way = "too large" if guess > truth else "too small"
-    if min(guess, truth) < 0 or truth == 0:
+    if truth == 0:
         return way
     ratio = max(guess, truth) / (min(guess, truth) or 1e-300)
     return f"{way}, {next(says for most, says in FAR.items() if ratio <= most)}"
