@@ -35,6 +35,7 @@ myst_heading_anchors_html_ids = True
 
 autodoc_preserve_defaults = True
 add_module_names = False
+smartquotes = False  # what is copied from a page is to run
 default_role = "code"
 autosummary_generate = False
 autodoc_typehints_format = "short"
@@ -63,4 +64,4 @@ def linkcode_resolve(domain, info):
     "The source of a name is the cell of its notebook that defines it."
     path, name = NOTEBOOK_OF[info["module"]], info["fullname"].split(".")[0]
     if name in public_names(path):
-        return f"../{path.relative_to(NBS).with_suffix('.html')}#{name}"
+        return f"../{path.relative_to(NBS).with_suffix('.html')}#cell-{name}"

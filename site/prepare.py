@@ -17,8 +17,15 @@ NBS, OUT = ROOT / "nbs", ROOT / "build/site-src"
 LESSONS = sorted(NBS.glob("[0-9]*.ipynb"))
 EXERCISES = sorted(NBS.glob("exercises/*.ipynb"))
 WORKSHOP = sorted(NBS.glob("workshop/*.ipynb"))
-DRAW = """<strong><a href="draw.html">Draw a digit now</a></strong>, here in your
-browser, and see what the programs make of it. Or [begin to read](00_data.ipynb)."""
+DRAW = """<strong><a href="draw.html" target="_blank">Draw a digit now</a></strong>, in
+your browser, and see what four of the five programs make of it. (The fifth, ResNet18,
+would make that page ten times as large.) Or [begin to read](00_data.ipynb): nothing
+needs to be installed, since what each cell prints is here."""
+STILL = """<p>Draw <a href="draw.html" target="_blank">on a page of its own</a>, or
+further down in this one.</p>"""
+MOVES = "a picture that moves; what it shows is said below"
+ON_PAPER = """*On this page nothing runs: write down your attempt, then unfold [the
+solution]({}).*"""
 SPOILERS = """Here stand the solutions, folded away. First try *Your turn* at the end
 of the lesson."""
 INSIDE = """What carries the lessons and is none: figures, checks of arguments, saving,
@@ -124,25 +131,38 @@ def page_cells(path, terms):
             yield new_markdown_cell(f"# {title(path)}")
         elif cell.cell_type == "markdown":
             text = link_pages(text, path.parent)
+            if text.startswith("## Your turn"):
+                hint = ON_PAPER.format(f"exercises/{path.name}")
+                text = text.replace("\n\n", f"\n\n{hint}\n\n", 1)
             yield new_markdown_cell(
                 link_terms(text, terms if path in LESSONS else {}, seen)
             )
         else:
             if path not in EXERCISES and (names := defined(text)):
                 yield new_markdown_cell(
-                    "".join(f'<a id="{name}"></a>' for name in names)
+                    "".join(f'<a id="cell-{name}"></a>' for name in names)
                 )
-            yield shown_code(cell, text, folded=path in EXERCISES)
+            yield shown_code(cell, text, path)
 
 
-def shown_code(cell, text, folded):
+def shown_page(page, path):
+    "An output in HTML: an animation has a description, and a pad's still a link."
+    if "playground-still" in page and path in LESSONS:
+        return STILL
+    return page.replace('<img id="_anim', f'<img alt="{MOVES}" id="_anim')
+
+
+def shown_code(cell, text, path):
     "A cell of code without directives; its picture keeps the description."
     metadata = {"tags": [], "mystnb": {}}
-    if folded and re.search("^(def|class|check_)", text, re.M) and "#| export" in text:
+    kept = "#| export" in text and re.search("^(def|class|check_)", text, re.M)
+    if path in EXERCISES and kept:
         what = "solution" if "def solve_" in text else "check"
         metadata["tags"] = ["hide-input"]
         metadata["mystnb"] = {"code_prompt_show": f"Show the {what}"}
     for output in cell.outputs:
+        if page := output.get("data", {}).get("text/html"):
+            output.data["text/html"] = shown_page(page, path)
         if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
             metadata["mystnb"]["image"] = {"alt": alt}
     text = re.sub(r"^#\|.*\n?", "", text, flags=re.M)
