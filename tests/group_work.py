@@ -198,7 +198,8 @@ def killed_while_saving(file):
 def as_started_by_torchrun(rank, port):
     """One of two processes in the environment that torchrun makes."""
     about = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
-    for name, value in {**about, "MASTER_ADDR": "127.0.0.1"}.items():
+    about |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": True}
+    for name, value in about.items():
         os.environ[name] = str(value)
 
 

@@ -67,11 +67,11 @@ def test_each_process_has_arguments_of_its_own():
 
 def exit_codes(target, folder):
     """Run `target(rank, port, folder)` in two processes, as torchrun would."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    store = processes._store(0)  # outlives both
     start(where, 1)  # the modules are imported
     new = multiprocessing.get_context(processes.METHOD).Process
-    both = [new(target=target, args=(rank, port, str(folder))) for rank in (0, 1)]
+    about = [(rank, store.port, str(folder)) for rank in (0, 1)]
+    both = [new(target=target, args=args) for args in about]
     for process in both:
         process.start()
     for process in both:
