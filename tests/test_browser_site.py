@@ -132,6 +132,16 @@ def test_no_page_at_all_is_wider_than_a_phone(show, pages):
     assert {name: more for name, more in wide.items() if more > 0} == {}
 
 
+def test_it_prints_light_and_is_as_before_thereafter(show):
+    page = show("index", scheme="dark")
+    themes = """() => ["beforeprint", "afterprint"].map(event => {
+        dispatchEvent(new Event(event));
+        return document.documentElement.dataset.theme; })"""
+    assert page.evaluate(themes) == ["light", "dark"]
+    page.evaluate("document.documentElement.dataset.theme = 'light'")  # by the button
+    assert page.evaluate(themes) == ["light", "light"]
+
+
 def test_a_wide_table_scrolls_by_itself(show):
     page = show("16_playground", 390)
     wide = """nodes => nodes.filter(n => n.scrollWidth > n.clientWidth).map(n => {

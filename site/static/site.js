@@ -5,9 +5,12 @@ for (const fold of document.querySelectorAll(".toctree-l1 > details > summary"))
 }
 
 // On paper it is light.
-const root = document.documentElement, { theme } = root.dataset;
-addEventListener("beforeprint", () => { root.dataset.theme = "light"; });
-addEventListener("afterprint", () => { root.dataset.theme = theme; });
+const shown = document.documentElement.dataset;
+addEventListener("beforeprint", () => {
+    const { theme } = shown;
+    shown.theme = "light";
+    addEventListener("afterprint", () => { shown.theme = theme; }, { once: true });
+});
 
 // A picture opens by itself, to be enlarged on a phone.
 for (const image of document.querySelectorAll("article img[src*='_images/']")) {
